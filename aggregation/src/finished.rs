@@ -1,0 +1,253 @@
+//! The closed aggregate: five pieces to be sent, and the records once more if they must be sent
+//! apart.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::body::{RawRecord, RawTag};
+use crate::encode::UserRecordRef;
+use crate::hash::HashKey;
+use crate::md5::md5_many_in_pieces;
+use crate::wire::{ENVELOPE_SIZE, MAGIC, Reader, Span, tag};
+
+/// An aggregate that is closed. Its pieces are joined where they are sent.
+#[derive(Clone)]
+pub struct FinishedAggregate {
+    /// Partition keys, explicit hash keys, records.
+    regions: [Vec<u8>; 3],
+    /// Where in the first region each partition key is.
+    partition_keys: Vec<(usize, usize)>,
+    explicit_hash_keys: Vec<HashKey>,
+    count: usize,
+    md5: OnceLock<[u8; 16]>,
+}
+
+impl FinishedAggregate {
+    pub(crate) fn new(
+        regions: [Vec<u8>; 3],
+        partition_keys: Vec<(usize, usize)>,
+        explicit_hash_keys: Vec<HashKey>,
+        count: usize,
+    ) -> Self {
+        FinishedAggregate {
+            regions,
+            partition_keys,
+            explicit_hash_keys,
+            count,
+            md5: OnceLock::new(),
+        }
+    }
+
+    /// The number of user records.
+    pub fn record_count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no user record in it. Such an aggregate has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The number of bytes of all [segments](Self::segments); 0 when empty.
+    pub fn len(&self) -> usize {
+        if self.is_empty() {
+            0
+        } else {
+            ENVELOPE_SIZE + self.regions.iter().map(Vec::len).sum::<usize>()
+        }
+    }
+
+    /// The data of the Kinesis record in five pieces: magic, partition keys, explicit hash keys,
+    /// records, MD5. All are empty if there is no user record.
+    ///
+    /// The MD5 is made at the first call, unless [`hash_many`](Self::hash_many) did so.
+    pub fn segments(&self) -> [&[u8]; 5] {
+        if self.is_empty() {
+            return [&[]; 5];
+        }
+        let [partition_keys, explicit_hash_keys, records] = &self.regions;
+        let md5 = self.md5.get_or_init(|| {
+            let mut digests = Vec::with_capacity(1);
+            md5_many_in_pieces(&[self.body()], &mut digests);
+            digests.first().copied().unwrap_or_default()
+        });
+        [&MAGIC, partition_keys, explicit_hash_keys, records, md5]
+    }
+
+    /// The data of the Kinesis record, joined into one buffer: a copy of everything.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut joined = Vec::with_capacity(self.len());
+        for segment in self.segments() {
+            joined.extend_from_slice(segment);
+        }
+        Bytes::from(joined)
+    }
+
+    /// Makes the MD5s of several aggregates together, where they are not made yet. Not needed, but
+    /// cheaper than one by one where the machine can hash several at a time. Leave out those that
+    /// will be sent [un-wrapped](Self::single).
+    pub fn hash_many(aggregates: &[&FinishedAggregate]) {
+        let missing: Vec<&FinishedAggregate> = aggregates
+            .iter()
+            .filter(|aggregate| !aggregate.is_empty() && aggregate.md5.get().is_none())
+            .copied()
+            .collect();
+        let bodies: Vec<[&[u8]; 3]> = missing.iter().map(|aggregate| aggregate.body()).collect();
+        let mut digests = Vec::with_capacity(bodies.len());
+        md5_many_in_pieces(&bodies, &mut digests);
+        for (aggregate, digest) in missing.iter().zip(digests) {
+            // Whoever came first made the same digest.
+            aggregate.md5.get_or_init(|| digest);
+        }
+    }
+
+    /// What was put, in order: to send the records one by one after all, for instance when a reshard
+    /// has spread them over shards. Copies nothing.
+    pub fn records(&self) -> AggregatedRecords<'_> {
+        AggregatedRecords {
+            aggregate: self,
+            at: 0,
+            left: self.count,
+        }
+    }
+
+    /// The user record, if there is exactly one and it has no tags: what can be sent un-wrapped, with
+    /// its own partition key and its data alone. A producer does that unless the data itself
+    /// [looks like an aggregate](crate::looks_like_aggregate). Makes no MD5.
+    pub fn single(&self) -> Option<UserRecordRef<'_>> {
+        if self.count != 1 {
+            return None;
+        }
+        let record = self.records().next()?;
+        record.tags.is_empty().then_some(UserRecordRef {
+            partition_key: record.partition_key,
+            explicit_hash_key: record.explicit_hash_key,
+            data: record.data,
+            tags: &[],
+        })
+    }
+
+    fn body(&self) -> [&[u8]; 3] {
+        let [partition_keys, explicit_hash_keys, records] = &self.regions;
+        [partition_keys, explicit_hash_keys, records]
+    }
+
+    fn partition_key(&self, index: u32) -> Option<&str> {
+        let (start, end) = *self.partition_keys.get(usize::try_from(index).ok()?)?;
+        let [partition_keys, ..] = &self.regions;
+        std::str::from_utf8(partition_keys.get(start..end)?).ok()
+    }
+}
+
+/// Shows counts, no payloads.
+impl fmt::Debug for FinishedAggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FinishedAggregate")
+            .field("records", &self.count)
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+/// A user record inside a [`FinishedAggregate`].
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AggregatedRecord<'a> {
+    /// The partition key.
+    pub partition_key: &'a str,
+    /// The explicit hash key, if one was given.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The payload.
+    pub data: &'a [u8],
+    /// The tags.
+    pub tags: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl AggregatedRecord<'_> {
+    /// The record in the form in which it is appended to another aggregate.
+    pub fn as_user_record(&self) -> UserRecordRef<'_> {
+        UserRecordRef {
+            partition_key: self.partition_key,
+            explicit_hash_key: self.explicit_hash_key,
+            data: self.data,
+            tags: &self.tags,
+        }
+    }
+}
+
+/// Shows no payload but its length.
+impl fmt::Debug for AggregatedRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_user_record().fmt(f)
+    }
+}
+
+/// The user records inside a [`FinishedAggregate`], in the order they were put.
+#[derive(Clone, Debug)]
+pub struct AggregatedRecords<'a> {
+    aggregate: &'a FinishedAggregate,
+    /// Where in the region of records the next one starts.
+    at: usize,
+    left: usize,
+}
+
+impl<'a> AggregatedRecords<'a> {
+    /// Reads the region that `Aggregate` wrote.
+    fn read(&mut self) -> Option<AggregatedRecord<'a>> {
+        let [_, _, records] = &self.aggregate.regions;
+        // A window that starts at the record, so that spans in it are small in any aggregate.
+        let rest = records.get(self.at..)?;
+        let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let mut reader = Reader::new(rest, Span { start: 0, end });
+        reader
+            .tag()
+            .ok()?
+            .filter(|found| *found == u32::from(tag::RECORD))?;
+        let message = reader.bytes().ok()?;
+        let mut tags = Vec::new();
+        let record = RawRecord::parse(reader.message(message), &mut tags).ok()?;
+        self.at += message.range().end;
+        let explicit_hash_key = match record.explicit_hash_key {
+            None => None,
+            Some(index) => Some(
+                *self
+                    .aggregate
+                    .explicit_hash_keys
+                    .get(usize::try_from(index).ok()?)?,
+            ),
+        };
+        let text = |span: Span| std::str::from_utf8(rest.get(span.range())?).ok();
+        let tag = |tag: &RawTag| {
+            let value = match tag.value {
+                None => None,
+                Some(span) => Some(text(span)?),
+            };
+            Some((text(tag.key)?, value))
+        };
+        Some(AggregatedRecord {
+            partition_key: self.aggregate.partition_key(record.partition_key)?,
+            explicit_hash_key,
+            data: rest.get(record.data.range())?,
+            tags: tags.iter().map(tag).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl<'a> Iterator for AggregatedRecords<'a> {
+    type Item = AggregatedRecord<'a>;
+
+    fn next(&mut self) -> Option<AggregatedRecord<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        self.read()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for AggregatedRecords<'_> {}
+impl FusedIterator for AggregatedRecords<'_> {}
