@@ -16,7 +16,10 @@ use crate::wire::{MAGIC, Span, envelope};
 
 /// What a Kinesis record's data turned out to be.
 #[derive(Debug)]
-#[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each Kinesis record, used at once; a box would cost each an allocation"
+)]
 pub enum Deaggregated {
     /// Not an aggregate: too short, another start, a wrong MD5, or a body that cannot be parsed. The
     /// Kinesis record is the user record, with sub-sequence number 0; no range of hash keys applies.

@@ -23,8 +23,6 @@
 //!             // Payloads are views of `data`, not copies.
 //!             records.map(|record| (record.partition_key.to_string(), record.data)).collect()
 //!         }
-//!         // More kinds of answer may come.
-//!         _ => Vec::new(),
 //!     }
 //! }
 //!
