@@ -1,1 +1,36 @@
-//! aws
+//! The wire: endpoints, credentials, signing, HTTP, and the typed operations of Kinesis and DynamoDB
+//! that the engines of this workspace use.
+//!
+//! A [`Config`] says where, as whom and through what; [`kinesis::Client`] and [`dynamodb::Client`] make
+//! one attempt or a retry loop per call; every failure is an [`Error`] with a [`ErrorKind`] from one
+//! table.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = aws::Config::builder().region("eu-west-1").load()?;
+//! let kinesis = aws::kinesis::Client::new(&config);
+//! let summary = kinesis.describe_stream_summary("orders").await?;
+//! println!("{} open shards", summary.open_shard_count);
+//! # Ok(()) }
+//! ```
+
+mod cbor;
+mod client;
+mod config;
+pub mod credentials;
+pub mod dynamodb;
+mod endpoint;
+mod environment;
+mod error;
+mod http_client;
+pub mod kinesis;
+mod profile;
+mod sign;
+pub mod transport;
+
+pub use config::{Config, ConfigBuilder, ConfigError, Timeouts};
+pub use credentials::Credentials;
+pub use environment::Environment;
+pub use error::{Error, ErrorKind, ServiceError};
+pub use http_client::HttpTransport;
+pub use transport::{InProcess, Transport, TransportError};

@@ -1,0 +1,275 @@
+//! One call: attempts, their time-outs, and what each answer means for the next.
+
+use crate::config::{Config, Timeouts};
+use crate::credentials::Cached;
+use crate::endpoint::Service;
+use crate::error::{Error, ErrorKind, ServiceError};
+use crate::sign::{Signer, Skew, payload_hash};
+use crate::transport::{Transport, TransportError};
+use bytes::Bytes;
+use http::HeaderMap;
+use runtime::{Backoff, Chance, RetryPolicy, WallClock};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The largest answer that any operation gives is a 10 MiB page of records with its framing (base64
+/// in JSON adds a third).
+const LARGEST_ANSWER: usize = 32 << 20;
+
+/// An answer that could not be understood, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Undecodable(pub(crate) String);
+
+/// Makes the calls of one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    signer: Arc<Signer>,
+    credentials: Arc<Cached>,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn WallClock>,
+    chance: Chance,
+    timeouts: Timeouts,
+    retry: RetryPolicy,
+    skew: Skew,
+}
+
+/// What an attempt that failed leaves to do.
+enum Next {
+    /// Sign again at once: the keys or the clock were wrong, and there is something new to try.
+    SignAgain,
+    /// Wait, then try again.
+    Wait,
+    /// Nothing helps.
+    Stop,
+}
+
+impl Caller {
+    pub(crate) fn new(config: &Config, service: Service) -> Self {
+        let endpoint = match service {
+            Service::Kinesis => config.kinesis.clone(),
+            Service::DynamoDb => config.dynamodb.clone(),
+        };
+        Self {
+            signer: Arc::new(Signer {
+                service,
+                endpoint,
+                region: config.region.clone(),
+            }),
+            credentials: Arc::new(Cached::new(Arc::clone(&config.credentials))),
+            transport: Arc::clone(&config.transport),
+            clock: Arc::clone(&config.clock),
+            chance: config.chance.clone(),
+            timeouts: config.timeouts,
+            retry: config.retry.clone(),
+            skew: config.skew.clone(),
+        }
+    }
+
+    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
+        Self {
+            retry,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn with_attempt_timeout(&self, bound: Duration) -> Self {
+        Self {
+            timeouts: self.timeouts.with_attempt(bound),
+            ..self.clone()
+        }
+    }
+
+    /// Makes attempts until one succeeds, the policy allows no more, or the call's time is over.
+    pub(crate) async fn call<T>(
+        &self,
+        operation: &'static str,
+        body: Vec<u8>,
+        decode: impl Fn(&Bytes) -> Result<T, Undecodable> + Send + Sync,
+    ) -> Result<T, Error> {
+        let body = Bytes::from(body);
+        let hash = payload_hash(&body);
+        let bound = self.timeouts.operation;
+        let attempts = async {
+            let mut backoff: Option<Backoff> = None;
+            let mut signed_again = false;
+            loop {
+                let error = match self.attempt(operation, &body, &hash).await {
+                    Ok(answer) => match decode(&answer) {
+                        Ok(output) => return Ok(output),
+                        Err(Undecodable(reason)) => Error::Answer {
+                            operation,
+                            endpoint: self.signer.endpoint.to_string(),
+                            reason,
+                        },
+                    },
+                    Err((error, date)) => match self.next(&error, date, signed_again) {
+                        Next::SignAgain => {
+                            signed_again = true;
+                            continue;
+                        }
+                        Next::Wait => error,
+                        Next::Stop => return Err(error),
+                    },
+                };
+                let backoff = backoff.get_or_insert_with(|| self.retry.start(&self.chance));
+                let Some(delay) = backoff.next_delay() else {
+                    return Err(error);
+                };
+                tracing::debug!(operation, %error, ?delay, "trying again");
+                tokio::time::sleep(delay).await;
+            }
+        };
+        tokio::time::timeout(bound, attempts)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out(operation, bound)))
+    }
+
+    fn timed_out(&self, operation: &'static str, after: Duration) -> Error {
+        Error::Timeout {
+            operation,
+            endpoint: self.signer.endpoint.to_string(),
+            after,
+        }
+    }
+
+    fn next(&self, error: &Error, date: Option<SystemTime>, signed_again: bool) -> Next {
+        if let Error::Service(e) = error
+            && e.kind() == ErrorKind::Credential
+        {
+            let learnt =
+                e.may_be_skew() && date.is_some_and(|date| self.skew.learn(date, self.clock.now()));
+            self.credentials.refused();
+            return if signed_again && !learnt {
+                Next::Stop
+            } else {
+                Next::SignAgain
+            };
+        }
+        if error.is_retryable() {
+            Next::Wait
+        } else {
+            Next::Stop
+        }
+    }
+
+    /// One attempt: the body of a good answer, or the error with the answer's date.
+    async fn attempt(
+        &self,
+        operation: &'static str,
+        body: &Bytes,
+        hash: &str,
+    ) -> Result<Bytes, (Error, Option<SystemTime>)> {
+        let credentials = self
+            .credentials
+            .get()
+            .await
+            .map_err(|source| (Error::Credentials { operation, source }, None))?;
+        let at = self.skew.apply(self.clock.now());
+        let request = self
+            .signer
+            .request(operation, body, hash, &credentials, at)
+            .map_err(|reason| (Error::Request { operation, reason }, None))?;
+        let exchange = async {
+            let (head, body) = self.transport.call(request).await?.into_parts();
+            Ok::<_, TransportError>((head, body.collect(LARGEST_ANSWER).await?))
+        };
+        let lost = |source| Error::Transport {
+            operation,
+            endpoint: self.signer.endpoint.to_string(),
+            source,
+        };
+        let bound = self.timeouts.attempt;
+        let (head, body) = tokio::time::timeout(bound, exchange)
+            .await
+            .map_err(|_| (self.timed_out(operation, bound), None))?
+            .map_err(|source| (lost(source), None))?;
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let date = head
+            .headers
+            .get(http::header::DATE)
+            .and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
+        let error = self.service_error(operation, head.status.as_u16(), &head.headers, body);
+        Err((Error::Service(Box::new(error)), date))
+    }
+
+    fn service_error(
+        &self,
+        operation: &'static str,
+        status: u16,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> ServiceError {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_owned)
+        };
+        let (code, message) = match self.signer.service {
+            Service::Kinesis => crate::cbor::error(&body),
+            Service::DynamoDb => None,
+        }
+        .unwrap_or_else(|| json_error(&body));
+        // A proxy or load balancer answers without a body; the header may still name the error.
+        let code = if code.is_empty() {
+            text("x-amzn-errortype").unwrap_or_default()
+        } else {
+            code
+        };
+        ServiceError {
+            operation,
+            endpoint: self.signer.endpoint.to_string(),
+            status,
+            code: bare(&code).to_owned(),
+            message,
+            request_id: text("x-amzn-requestid"),
+            body,
+        }
+    }
+}
+
+/// Name and text of an error in JSON; empty where the body has none.
+fn json_error(body: &[u8]) -> (String, String) {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |keys: [&str; 2]| {
+        keys.iter()
+            .find_map(|k| value.get(k)?.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (text(["__type", "code"]), text(["message", "Message"]))
+}
+
+/// `com.amazonaws.kinesis.v20131202#SomeException:http://…` → `SomeException`.
+fn bare(code: &str) -> &str {
+    let code = code.rsplit('#').next().unwrap_or(code);
+    code.split(':').next().unwrap_or(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_names_are_stripped_of_their_name_space() {
+        assert_eq!(
+            bare("com.amazonaws.dynamodb.v20120810#ValidationException"),
+            "ValidationException"
+        );
+        assert_eq!(
+            bare("ThrottlingException:http://internal"),
+            "ThrottlingException"
+        );
+        assert_eq!(bare("Plain"), "Plain");
+        assert_eq!(bare(""), "");
+    }
+
+    #[test]
+    fn garbled_error_bodies_give_no_name() {
+        assert_eq!(json_error(b"<html>"), (String::new(), String::new()));
+        let body = br#"{"__type":"x#Y","Message":"why"}"#;
+        assert_eq!(json_error(body), ("x#Y".to_owned(), "why".to_owned()));
+    }
+}

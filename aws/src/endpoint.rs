@@ -1,0 +1,207 @@
+//! Which URL a service is called at.
+
+use crate::config::ConfigError;
+use crate::environment::Environment;
+use crate::profile::Profile;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use std::fmt;
+
+/// A service that this crate calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Kinesis,
+    DynamoDb,
+}
+
+impl Service {
+    /// The name that requests are signed for, and the first label of the service's host names.
+    pub(crate) const fn signing_name(self) -> &'static str {
+        match self {
+            Self::Kinesis => "kinesis",
+            Self::DynamoDb => "dynamodb",
+        }
+    }
+
+    /// What stands before the operation in `X-Amz-Target`.
+    pub(crate) const fn target_prefix(self) -> &'static str {
+        match self {
+            Self::Kinesis => "Kinesis_20131202",
+            Self::DynamoDb => "DynamoDB_20120810",
+        }
+    }
+
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Kinesis => "application/x-amz-cbor-1.1",
+            Self::DynamoDb => "application/x-amz-json-1.0",
+        }
+    }
+
+    const fn url_variable(self) -> &'static str {
+        match self {
+            Self::Kinesis => "AWS_ENDPOINT_URL_KINESIS",
+            Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+        }
+    }
+}
+
+/// Scheme and authority; requests go to the root path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+impl Endpoint {
+    /// The first of: what was given, the environment, the profile, the region's own.
+    pub(crate) fn find(
+        service: Service,
+        region: &str,
+        given: [(&'static str, Option<String>); 2],
+        env: &Environment,
+        profile: &Profile,
+    ) -> Result<Self, ConfigError> {
+        let variables = [service.url_variable(), "AWS_ENDPOINT_URL"];
+        let found = given
+            .into_iter()
+            .chain(variables.map(|name| (name, env.get(name))))
+            .chain([("endpoint_url of the profile", profile.get("endpoint_url"))])
+            .find_map(|(source, url)| Some((source, url?)));
+        match found {
+            Some((source_name, url)) => {
+                Self::parse(&url).map_err(|reason| ConfigError::BadEndpoint {
+                    source_name,
+                    url,
+                    reason,
+                })
+            }
+            None => {
+                let host = format!("{}.{region}.{}", service.signing_name(), suffix(region));
+                Self::parse(&format!("https://{host}")).map_err(|_| ConfigError::BadRegion {
+                    region: region.to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Reads `scheme://host[:port]`; a trailing slash is allowed, a path is not.
+    fn parse(url: &str) -> Result<Self, String> {
+        let uri: Uri = url
+            .trim()
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| e.to_string())?;
+        let parts = uri.into_parts();
+        let scheme = match parts.scheme {
+            Some(s) if s == Scheme::HTTP || s == Scheme::HTTPS => s,
+            Some(s) => return Err(format!("scheme {s} is neither http nor https")),
+            None => return Err("no scheme (http:// or https://)".to_owned()),
+        };
+        let authority = parts.authority.ok_or("no host")?;
+        if authority.host().is_empty() {
+            return Err("no host".to_owned());
+        }
+        if authority.as_str().contains('@') {
+            return Err("user and password do not belong in an endpoint".to_owned());
+        }
+        match parts
+            .path_and_query
+            .as_ref()
+            .map(http::uri::PathAndQuery::as_str)
+        {
+            None | Some("" | "/") => Ok(Self { scheme, authority }),
+            Some(path) => Err(format!("a path ({path}) does not belong in an endpoint")),
+        }
+    }
+
+    /// `scheme://authority/`.
+    pub(crate) fn url(&self) -> String {
+        format!("{self}/")
+    }
+
+    /// What the `Host` header says.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.as_str()
+    }
+}
+
+/// The DNS suffix of the region's partition.
+fn suffix(region: &str) -> &'static str {
+    const PARTITIONS: &[(&str, &str)] = &[
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix))
+        .map_or("amazonaws.com", |(_, suffix)| suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(
+        given: [Option<&str>; 2],
+        env: &[(&str, &str)],
+        region: &str,
+    ) -> Result<String, String> {
+        let env = Environment::fixed(env.iter().copied());
+        let given = given.map(|url| ("given", url.map(str::to_owned)));
+        Endpoint::find(Service::Kinesis, region, given, &env, &Profile::default())
+            .map(|e| e.to_string())
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_first_place_that_names_one_counts() {
+        let env = [
+            ("AWS_ENDPOINT_URL", "http://all:1"),
+            ("AWS_ENDPOINT_URL_KINESIS", "http://kinesis:2"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://dynamodb:3"),
+        ];
+        let r = "eu-west-1";
+        assert_eq!(
+            find([Some("http://a"), Some("http://b")], &env, r).unwrap(),
+            "http://a"
+        );
+        assert_eq!(
+            find([None, Some("http://b:9/")], &env, r).unwrap(),
+            "http://b:9"
+        );
+        assert_eq!(find([None, None], &env, r).unwrap(), "http://kinesis:2");
+        assert_eq!(find([None, None], &env[..1], r).unwrap(), "http://all:1");
+        assert_eq!(
+            find([None, None], &[], r).unwrap(),
+            "https://kinesis.eu-west-1.amazonaws.com"
+        );
+        let cn = find([None, None], &[], "cn-north-1").unwrap();
+        assert_eq!(cn, "https://kinesis.cn-north-1.amazonaws.com.cn");
+    }
+
+    #[test]
+    fn bad_urls_are_named() {
+        for (url, why) in [
+            ("localhost:4567", "no scheme"),
+            ("127.0.0.1", "no scheme"),
+            ("ftp://host", "neither http nor https"),
+            ("http://host/path", "path"),
+            ("http://user:word@host", "user and password"),
+            ("http://", ""),
+        ] {
+            let error = find([Some(url), None], &[], "eu-west-1").unwrap_err();
+            assert!(error.contains(why), "{url}: {error}");
+            assert!(error.contains("http://127.0.0.1:4567"), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! SigV4 signatures, by wall time corrected with the skew that answers show.
+
+use crate::credentials::Credentials;
+use crate::endpoint::{Endpoint, Service};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+/// How far the service's clock is ahead of ours, in milliseconds, as learnt from its answers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Skew(Arc<AtomicI64>);
+
+impl Skew {
+    /// Signatures are good for 15 minutes; a smaller difference than this need not be mended.
+    const TOLERATED: Duration = Duration::from_secs(240);
+
+    /// Learns from an answer's `Date`, read at our time `now`. True when signing again may help.
+    pub(crate) fn learn(&self, date: SystemTime, now: SystemTime) -> bool {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let difference = match date.duration_since(now) {
+            Ok(ahead) => millis(ahead),
+            Err(behind) => -millis(behind.duration()),
+        };
+        let change = difference.abs_diff(self.0.load(Relaxed));
+        let matters = u128::from(change) > Self::TOLERATED.as_millis();
+        if matters {
+            self.0.store(difference, Relaxed);
+            tracing::warn!(
+                difference_ms = difference,
+                "this machine's clock is wrong; signing by the service's"
+            );
+        }
+        matters
+    }
+
+    pub(crate) fn apply(&self, now: SystemTime) -> SystemTime {
+        let millis = self.0.load(Relaxed);
+        let by = Duration::from_millis(millis.unsigned_abs());
+        if millis >= 0 { now + by } else { now - by }
+    }
+}
+
+/// Makes signed requests to one service at one place.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    pub(crate) service: Service,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: String,
+}
+
+impl Signer {
+    /// The request of one attempt: headers, payload hash, signature.
+    pub(crate) fn request(
+        &self,
+        operation: &str,
+        body: &Bytes,
+        payload_hash: &str,
+        credentials: &Credentials,
+        at: SystemTime,
+    ) -> Result<http::Request<Bytes>, String> {
+        let target = format!("{}.{operation}", self.service.target_prefix());
+        let url = self.endpoint.url();
+        let headers = [
+            ("host", self.endpoint.host()),
+            ("content-type", self.service.content_type()),
+            ("x-amz-target", &target),
+        ];
+        let mut request = http::Request::builder()
+            .method(http::Method::POST)
+            .uri(&url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(body.clone()).map_err(|e| e.to_string())?;
+        let identity = credentials.for_signing().into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(self.service.signing_name())
+            .time(at)
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|e| e.to_string())?
+            .into();
+        let body = SignableBody::Precomputed(payload_hash.to_owned());
+        let signable = SignableRequest::new("POST", url.as_str(), headers.into_iter(), body)
+            .map_err(|e| e.to_string())?;
+        let (instructions, _) = sign(signable, &params)
+            .map_err(|e| e.to_string())?
+            .into_parts();
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request)
+    }
+}
+
+/// SHA-256 in hexadecimal, as the signature wants it.
+pub(crate) fn payload_hash(body: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body);
+    let mut hex = String::with_capacity(64);
+    for byte in digest.as_ref() {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::time::from_epoch_millis;
+
+    #[test]
+    fn small_differences_are_tolerated_and_large_ones_learnt() {
+        let skew = Skew::default();
+        let now = from_epoch_millis(1_700_000_000_000);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        assert!(!skew.learn(now + minutes(3), now));
+        assert_eq!(skew.apply(now), now);
+        assert!(skew.learn(now + minutes(60), now));
+        assert_eq!(skew.apply(now), now + minutes(60));
+        assert!(!skew.learn(now + minutes(61), now), "already corrected");
+        assert!(skew.learn(now - minutes(30), now));
+        assert_eq!(skew.apply(now), now - minutes(30));
+    }
+
+    #[test]
+    fn the_empty_payload_has_the_known_hash() {
+        assert_eq!(
+            payload_hash(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}
