@@ -299,15 +299,18 @@ impl Records {
     }
 
     fn user_record(&self, at: usize, record: &RawRecord) -> Option<UserRecord> {
+        // Keys that many records share have been looked at once, and are not looked at again for
+        // each record.
+        let known = |span: Span| Utf8Bytes::from_checked(view(&self.data, span));
         let partition_key = match self.replaced.get(&record.partition_key) {
             Some(text) => text.clone(),
-            None => self.text(*entry(&self.body.partition_keys, record.partition_key)?),
+            None => known(*entry(&self.body.partition_keys, record.partition_key)?),
         };
         let explicit_hash_key = match record.explicit_hash_key {
             None => None,
             Some(index) => Some(ExplicitHashKey {
-                text: self.text(*entry(&self.body.explicit_hash_keys, index)?),
                 key: (*entry(&self.explicit, index)?)?.ok()?,
+                text: known(*entry(&self.body.explicit_hash_keys, index)?),
             }),
         };
         let tags = self.body.tags.get(record.tags()).unwrap_or_default();

@@ -21,6 +21,15 @@ pub struct UserRecordRef<'a> {
     pub tags: &'a [(&'a str, Option<&'a str>)],
 }
 
+impl UserRecordRef<'_> {
+    /// Where on the ring the record belongs: its explicit hash key, or the MD5 of its partition key.
+    /// That of an aggregate's first record is the explicit hash key of the Kinesis record around it.
+    pub fn hash_key(&self) -> HashKey {
+        self.explicit_hash_key
+            .unwrap_or_else(|| HashKey::of_partition_key(self.partition_key))
+    }
+}
+
 /// Shows no payload but its length.
 impl fmt::Debug for UserRecordRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

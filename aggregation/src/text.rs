@@ -26,6 +26,12 @@ impl Utf8Bytes {
         }
     }
 
+    /// The text of bytes that are known to be UTF-8: spares a second look at them.
+    pub(crate) fn from_checked(bytes: Bytes) -> Self {
+        debug_assert!(std::str::from_utf8(&bytes).is_ok());
+        Utf8Bytes(bytes)
+    }
+
     /// The text. Costs a check of its bytes, which is the price of a view without unsafe code.
     pub fn as_str(&self) -> &str {
         // Only ever made from checked text.

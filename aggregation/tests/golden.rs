@@ -37,6 +37,7 @@ struct Written {
     writer: String,
     aggregate: String,
     outer_partition_key: String,
+    outer_explicit_hash_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -270,11 +271,12 @@ fn outer_keys_are_those_of_the_first_record() {
     for row in rows {
         let finished = finished(inputs[&row.case].iter().map(put));
         let first = finished.records().next().unwrap();
-        assert_eq!(
-            first.partition_key, row.outer_partition_key,
-            "{} of {}",
-            row.case, row.writer
-        );
+        let how = format!("{} of {}", row.case, row.writer);
+        assert_eq!(first.partition_key, row.outer_partition_key, "{how}");
+        if let Some(outer) = row.outer_explicit_hash_key {
+            let first = first.as_user_record().hash_key();
+            assert_eq!(HashKey::parse_lenient(&outer), Ok(first), "{how}");
+        }
     }
 }
 

@@ -207,9 +207,7 @@ fn decode(data: &[u8], range: Option<HashRange>) -> Option<(Vec<UserRecord>, Opt
 }
 
 fn hash_key(record: &Stated) -> HashKey {
-    record
-        .explicit_hash_key
-        .unwrap_or_else(|| HashKey::of_partition_key(&record.partition_key))
+    record.with(|record| record.hash_key())
 }
 
 proptest! {
