@@ -168,13 +168,16 @@ impl Config {
         }
     }
 
-    /// The same configuration over a new HTTP client, which keeps connections of its own: for work
-    /// that must not wait behind other requests, or that runs on another runtime.
+    /// The same configuration over connections of its own, for work that must not wait behind other
+    /// requests or that runs on another runtime. A transport without connections is shared.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made.
+    /// When the transport cannot be made.
     pub fn with_own_connections(&self) -> Result<Self, ConfigError> {
-        Ok(self.with_transport(Arc::new(HttpTransport::new(self.timeouts.connect)?)))
+        Ok(match self.transport.separate()? {
+            Some(transport) => self.with_transport(transport),
+            None => self.clone(),
+        })
     }
 
     /// The same configuration with other time-outs.

@@ -14,7 +14,10 @@ use std::time::Duration;
 /// HTTP/1.1 with several connections moves more bytes per CPU-second than HTTP/2 at the sizes of
 /// `PutRecords` and `GetRecords`.
 #[derive(Debug, Clone)]
-pub struct HttpTransport(reqwest::Client);
+pub struct HttpTransport {
+    client: reqwest::Client,
+    connect_timeout: Duration,
+}
 
 impl HttpTransport {
     /// Idle connections are closed before the service closes them (it does after a minute).
@@ -35,7 +38,10 @@ impl HttpTransport {
             .tcp_nodelay(true)
             .user_agent(concat!("kinesis-rs/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(Self)
+            .map(|client| Self {
+                client,
+                connect_timeout,
+            })
             .map_err(|e| TransportError::Connect(Box::new(e)))
     }
 }
@@ -66,13 +72,17 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let request = reqwest::Request::try_from(request.map(reqwest::Body::from))
                 .map_err(|e| TransportError::Connect(Box::new(e)))?;
-            let response = self.0.execute(request).await.map_err(failed)?;
+            let response = self.client.execute(request).await.map_err(failed)?;
             let mut head = http::Response::new(());
             *head.status_mut() = response.status();
             *head.headers_mut() = response.headers().clone();
             let parts = response.bytes_stream().map(|part| part.map_err(failed));
             Ok(head.map(|()| Body::from_stream(parts)))
         })
+    }
+
+    fn separate(&self) -> Result<Option<Arc<dyn Transport>>, TransportError> {
+        Ok(Some(Arc::new(Self::new(self.connect_timeout)?)))
     }
 }
 

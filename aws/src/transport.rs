@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 /// Sends one request and gives one answer. No retry, no signing, no time-out: those belong to the
 /// caller.
@@ -19,6 +20,15 @@ pub trait Transport: Send + Sync + fmt::Debug {
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>>;
+
+    /// A transport to the same places over connections of its own, for work that must not wait behind
+    /// other requests or that runs on another runtime; `None` where there are no connections to share.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn separate(&self) -> Result<Option<Arc<dyn Transport>>, TransportError> {
+        Ok(None)
+    }
 }
 
 /// Why a request brought no answer.
