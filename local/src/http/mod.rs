@@ -1,0 +1,4 @@
+//! HTTP around the core: dates, and the server.
+
+pub(crate) mod date;
+pub(crate) mod server;

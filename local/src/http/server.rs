@@ -1,0 +1,204 @@
+//! The endpoint over sockets: HTTP/1.1, and HTTP/2 with prior knowledge, without TLS.
+
+use crate::dynamo::thread::DynamoThread;
+use crate::endpoint::{Dynamo, Local};
+use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The largest body taken: the service's 10 MiB in base64, with room for names.
+const MAX_BODY: usize = 20 << 20;
+/// How long open connections may take to finish once the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The pause after an accept that failed for want of something (file handles).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a request was left without an answer; it closes the connection.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("a scripted fault")]
+    Fault(#[from] crate::error::ConnectionLost),
+    #[error("the body could not be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A server that runs on tasks of its own. Dropped without [`Server::stop`], it stops in the
+/// background.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    shutdown: CancellationToken,
+    task: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The endpoint's URL, for `AWS_ENDPOINT_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Stops listening, lets requests that are being answered finish (at most 5 seconds), and
+    /// returns when all is closed. Cancelled, it stops all the same.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        if let Some(task) = self.task.take() {
+            // An error of the accept loop was logged there.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Local {
+    /// Listens on an address (port 0 for any) and serves on a task of its own.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start_on(&self, addr: SocketAddr) -> std::io::Result<Server> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let local = self.clone();
+        let token = shutdown.clone();
+        let task = tokio::spawn(async move { local.serve(listener, token).await });
+        Ok(Server {
+            addr,
+            shutdown,
+            task: Some(task),
+        })
+    }
+
+    /// Serves connections until `shutdown` is cancelled, then lets requests that are being answered
+    /// finish (at most 5 seconds). DynamoDB's operations are carried out on a thread of its own.
+    ///
+    /// Dropped instead, connections that are open go on until their clients close them.
+    ///
+    /// # Errors
+    /// When the DynamoDB thread cannot be started.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
+        let (dynamo, thread) = DynamoThread::start(self.database().clone())?;
+        let connections = TaskTracker::new();
+        // Cancelled when the drain is over.
+        let abort = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    tracing::trace!(%peer, "connection");
+                    let connection =
+                        connection(self.clone(), dynamo.clone(), stream, shutdown.clone());
+                    let abort = abort.clone();
+                    connections.spawn(async move {
+                        tokio::select! {
+                            biased;
+                            () = abort.cancelled() => {}
+                            () = connection => {}
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        connections.close();
+        if tokio::time::timeout(DRAIN, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections were cut: they did not finish in time"
+            );
+            abort.cancel();
+            connections.wait().await;
+        }
+        drop(dynamo);
+        // The queue is empty and closed, so the thread is about to end.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        Ok(())
+    }
+}
+
+async fn connection(
+    local: Local,
+    dynamo: DynamoThread,
+    stream: TcpStream,
+    shutdown: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let service = service_fn(move |request| {
+        let local = local.clone();
+        let dynamo = dynamo.clone();
+        async move { answer(&local, &dynamo, request).await }
+    });
+    let builder = Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        ended = connection.as_mut() => ended,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+async fn answer(
+    local: &Local,
+    dynamo: &DynamoThread,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Unanswered> {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            return Ok(response);
+        }
+        Err(error) => return Err(Unanswered::Body(error)),
+    };
+    let response = local
+        .answer(Request::from_parts(head, body), Dynamo::Thread(dynamo))
+        .await?;
+    Ok(response.map(Full::new))
+}

@@ -1,0 +1,92 @@
+//! What was asked, in order.
+
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::SystemTime;
+
+/// One request that came in, noted when it was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestSeen {
+    /// The operation, without its service (`PutRecords`, `UpdateItem`).
+    pub operation: String,
+    /// The stream or table it named, if it named one.
+    pub resource: Option<String>,
+    /// The HTTP status of the answer; 0 when a fault left the request without one.
+    pub status: u16,
+    /// AWS' name of the error, if it was answered with one.
+    pub error: Option<String>,
+    /// When it was done, on the endpoint's clock.
+    pub at: SystemTime,
+}
+
+/// The last requests, and counts of all.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    capacity: usize,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    seen: VecDeque<RequestSeen>,
+    counts: BTreeMap<String, u64>,
+    dropped: u64,
+}
+
+impl Journal {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            pages: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn note(&self, request: RequestSeen) {
+        let mut pages = self.pages.lock();
+        if let Some(count) = pages.counts.get_mut(&request.operation) {
+            *count += 1;
+        } else {
+            pages.counts.insert(request.operation.clone(), 1);
+        }
+        pages.seen.push_back(request);
+        if pages.seen.len() > self.capacity {
+            pages.seen.pop_front();
+            pages.dropped += 1;
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<RequestSeen> {
+        self.pages.lock().seen.iter().cloned().collect()
+    }
+
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.pages.lock().counts.clone()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.pages.lock().dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_bounded_and_counts_what_it_drops() {
+        let journal = Journal::new(2);
+        for operation in ["A", "B", "A"] {
+            journal.note(RequestSeen {
+                operation: operation.to_owned(),
+                resource: None,
+                status: 200,
+                error: None,
+                at: SystemTime::UNIX_EPOCH,
+            });
+        }
+        let seen: Vec<String> = journal.seen().into_iter().map(|r| r.operation).collect();
+        assert_eq!(seen, ["B", "A"]);
+        assert_eq!(journal.dropped(), 1);
+        assert_eq!(journal.counts()["A"], 2);
+    }
+}

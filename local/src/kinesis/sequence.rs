@@ -1,0 +1,190 @@
+//! Sequence numbers, in the shape of the service's second version.
+//!
+//! As a number of 47 hexadecimal digits (186 bits, 56 decimal digits, first `2`): creation time of the
+//! shard in seconds (9 digits), low digit of the shard's index, index of the record in the shard (16),
+//! `00`, arrival time in seconds (9), index of the shard (8), version `2`. The layout was read from
+//! real numbers by the authors of kinesalite. A child shard's creation time is later than its
+//! parents', so its numbers lie above all of theirs.
+
+use std::fmt;
+
+/// A record's place. The derived order is the numeric order, because the fields are in the order of
+/// the digits (the shard's low digit, left out, is the same within a shard).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Sequence {
+    /// When its shard was created, in seconds since the epoch.
+    pub(crate) created: u64,
+    /// Its index in the shard, from 1; 0 is the shard's start.
+    pub(crate) index: u64,
+    /// When it arrived, in seconds since the epoch.
+    pub(crate) time: u64,
+    /// The index of its shard in the stream.
+    pub(crate) shard: u32,
+}
+
+/// The index that the end of a closed shard has: above every record's.
+pub(crate) const END_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
+
+const NINE_DIGITS: u64 = 0xf_ffff_ffff;
+
+impl Sequence {
+    /// The number's high part (23 hexadecimal digits) and its low part (the 24 digits after them).
+    fn halves(self) -> (u128, u128) {
+        let index = u128::from(self.index);
+        // 2 | created 9 | shard digit 1 | first 12 digits of the index = 23 digits
+        let high = (2 << 88)
+            | (u128::from(self.created & NINE_DIGITS) << 52)
+            | (u128::from(self.shard & 0xf) << 48)
+            | (index >> 16);
+        // last 4 digits of the index | 00 | time 9 | shard 8 | 2 = 24 digits
+        let low = ((index & 0xffff) << 80)
+            | (u128::from(self.time & NINE_DIGITS) << 36)
+            | (u128::from(self.shard) << 4)
+            | 2;
+        (high, low)
+    }
+
+    /// Reads a decimal number; none if it does not have this shape.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() != 56 {
+            return None;
+        }
+        // Long multiplication in base 2^96, most significant digit first.
+        let (mut high, mut low) = (0_u128, 0_u128);
+        for byte in text.bytes() {
+            let digit = byte.checked_sub(b'0').filter(|d| *d <= 9)?;
+            low = low * 10 + u128::from(digit);
+            high = high * 10 + (low >> 96);
+            low &= (1 << 96) - 1;
+        }
+        if high >> 88 != 2 || low & 0xf != 2 || (low >> 72) & 0xff != 0 {
+            return None;
+        }
+        let shard = u32::try_from((low >> 4) & 0xffff_ffff).ok()?;
+        let index = u64::try_from(((high & 0xffff_ffff_ffff) << 16) | (low >> 80)).ok()?;
+        if (high >> 48) & 0xf != u128::from(shard & 0xf) || index > END_INDEX {
+            return None;
+        }
+        Some(Self {
+            created: u64::try_from((high >> 52) & u128::from(NINE_DIGITS)).ok()?,
+            index,
+            time: u64::try_from((low >> 36) & u128::from(NINE_DIGITS)).ok()?,
+            shard,
+        })
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // high * 2^96 + low, in decimal: split off 28 digits at a time.
+        const CHUNK: u128 = 10_u128.pow(28);
+        let (high, low) = self.halves();
+        // 2^96 = 7 * 10^28 + 9228162514264337593543950336
+        const QUOTIENT: u128 = (1 << 96) / CHUNK;
+        const REMAINDER: u128 = (1 << 96) % CHUNK;
+        // high < 2^90 < 10^28, so no product overflows.
+        let scaled = mul_mod(high, REMAINDER, CHUNK);
+        let tail = scaled.1 + low % CHUNK;
+        let head = high * QUOTIENT + scaled.0 + low / CHUNK + tail / CHUNK;
+        write!(f, "{head}{:028}", tail % CHUNK)
+    }
+}
+
+/// `a * b` as (quotient, remainder) by `modulus`; all below 10^28.
+fn mul_mod(a: u128, b: u128, modulus: u128) -> (u128, u128) {
+    const HALF: u128 = 10_u128.pow(14);
+    let (a1, a0) = (a / HALF, a % HALF);
+    let (b1, b0) = (b / HALF, b % HALF);
+    // a*b = a1*b1*10^28 + (a1*b0 + a0*b1)*10^14 + a0*b0
+    let middle = a1 * b0 + a0 * b1;
+    let low = (middle % HALF) * HALF + a0 * b0;
+    (a1 * b1 + middle / HALF + low / modulus, low % modulus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Hexadecimal digits to decimal, digit by digit: the slow way, as a check on the fast one.
+    fn decimal_of_hex(hex: &str) -> String {
+        let mut digits = vec![0_u8];
+        for h in hex.chars() {
+            let mut carry = h.to_digit(16).unwrap();
+            for digit in &mut digits {
+                let value = u32::from(*digit) * 16 + carry;
+                *digit = u8::try_from(value % 10).unwrap();
+                carry = value / 10;
+            }
+            while carry > 0 {
+                digits.push(u8::try_from(carry % 10).unwrap());
+                carry /= 10;
+            }
+        }
+        digits.iter().rev().map(|d| char::from(b'0' + d)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_the_layout_and_reads_back(
+            created in 0..16_025_175_000_u64,
+            index in 0..=END_INDEX,
+            time in 0..16_025_175_000_u64,
+            shard in 0..0x7fff_ffff_u32,
+        ) {
+            let sequence = Sequence { created, index, time, shard };
+            let hex = format!("2{created:09x}{:x}{index:016x}00{time:09x}{shard:08x}2", shard & 0xf);
+            prop_assert_eq!(hex.len(), 47);
+            prop_assert_eq!(sequence.to_string(), decimal_of_hex(&hex));
+            prop_assert_eq!(Sequence::parse(&sequence.to_string()), Some(sequence));
+        }
+
+        #[test]
+        fn numeric_order_is_the_order_within_a_shard(
+            a in (1_600_000_000..1_800_000_000_u64, 0..1_000_u64, 1_600_000_000..1_800_000_000_u64),
+            b in (1_600_000_000..1_800_000_000_u64, 0..1_000_u64, 1_600_000_000..1_800_000_000_u64),
+        ) {
+            let make = |(created, index, time)| Sequence { created, index, time, shard: 7 };
+            let (a, b) = (make(a), make(b));
+            // Equal length, so text order is numeric order.
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+        }
+    }
+
+    #[test]
+    fn numbers_of_our_years_have_56_digits_and_start_as_the_services_do() {
+        for created in [1_400_000_000, 1_700_000_000, 1_900_000_000] {
+            let text = Sequence {
+                created,
+                index: 0,
+                time: created,
+                shard: 0,
+            }
+            .to_string();
+            assert_eq!(text.len(), 56);
+            assert!(text.starts_with("495") || text.starts_with("496"), "{text}");
+        }
+    }
+
+    /// A number that the service's documentation shows.
+    #[test]
+    fn a_published_number_is_read() {
+        let text = "49543463076548007577105092703039560359975228518395019266";
+        let sequence = Sequence::parse(text).unwrap();
+        assert_eq!(sequence.to_string(), text);
+        assert_eq!(sequence.shard, 0);
+        // Both times lie in September 2014.
+        assert!((1_409_500_000..1_412_200_000).contains(&sequence.created));
+        assert!((1_409_500_000..1_412_200_000).contains(&sequence.time));
+    }
+
+    #[test]
+    fn what_is_no_sequence_number_is_none() {
+        let good = "49543463076548007577105092703039560359975228518395019266";
+        let last = format!("{}7", &good[..55]);
+        let huge = "9".repeat(56);
+        for text in ["", "0", "123", &good[1..], &last, &huge, &"x".repeat(56)] {
+            assert_eq!(Sequence::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How an endpoint is set up.
+
+use runtime::WallClock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether the service's limits per shard apply: 1 MiB and 1,000 records written, five GetRecords
+/// calls, five GetShardIterator calls and 2 MiB read, per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Limits {
+    /// As on AWS.
+    #[default]
+    On,
+    /// None: for measuring and for tests that are about something else.
+    Off,
+}
+
+/// Settings of an endpoint. Take the defaults and change what matters:
+///
+/// ```
+/// use local::{Limits, LocalOptions};
+/// let options = LocalOptions { limits: Limits::Off, ..LocalOptions::default() };
+/// # assert_eq!(options.region, "us-east-1");
+/// ```
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// Whether the service's limits apply. Default: on.
+    pub limits: Limits,
+    /// The account that ARNs and texts name. Default: `000000000000`.
+    pub account: String,
+    /// The region that ARNs name. Default: `us-east-1`.
+    pub region: String,
+    /// How long a stream stays CREATING, UPDATING or DELETING. Default: not at all.
+    pub state_delay: Duration,
+    /// The wall clock of timestamps, retention, iterators, limits and states. None (the default):
+    /// one that starts at the machine's time and follows tokio's clock.
+    pub clock: Option<Arc<dyn WallClock>>,
+    /// Seeds request ids and the seal of tokens. Default: 0.
+    pub seed: u64,
+    /// How long a shard iterator lives. Default: 5 minutes.
+    pub iterator_ttl: Duration,
+    /// How many requests the journal keeps; older ones are dropped, and counted. Default: 65,536.
+    pub journal: usize,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::On,
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            state_delay: Duration::ZERO,
+            clock: None,
+            seed: 0,
+            iterator_ttl: Duration::from_secs(300),
+            journal: 65_536,
+        }
+    }
+}
