@@ -136,6 +136,12 @@ impl Local {
         self.inner.journal.counts()
     }
 
+    /// How many requests since the start were answered with an error, or left without an answer.
+    #[must_use]
+    pub fn error_count(&self) -> u64 {
+        self.inner.journal.errors()
+    }
+
     pub(crate) fn kinesis(&self) -> &Kinesis {
         &self.inner.kinesis
     }

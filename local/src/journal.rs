@@ -31,6 +31,7 @@ struct Pages {
     seen: VecDeque<RequestSeen>,
     counts: BTreeMap<String, u64>,
     dropped: u64,
+    errors: u64,
 }
 
 impl Journal {
@@ -48,6 +49,9 @@ impl Journal {
         } else {
             pages.counts.insert(request.operation.clone(), 1);
         }
+        if request.status != 200 {
+            pages.errors += 1;
+        }
         pages.seen.push_back(request);
         if pages.seen.len() > self.capacity {
             pages.seen.pop_front();
@@ -61,6 +65,10 @@ impl Journal {
 
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         self.pages.lock().counts.clone()
+    }
+
+    pub(crate) fn errors(&self) -> u64 {
+        self.pages.lock().errors
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -79,14 +87,14 @@ mod tests {
             journal.note(RequestSeen {
                 operation: operation.to_owned(),
                 resource: None,
-                status: 200,
+                status: if operation == "B" { 400 } else { 200 },
                 error: None,
                 at: SystemTime::UNIX_EPOCH,
             });
         }
         let seen: Vec<String> = journal.seen().into_iter().map(|r| r.operation).collect();
         assert_eq!(seen, ["B", "A"]);
-        assert_eq!(journal.dropped(), 1);
+        assert_eq!((journal.dropped(), journal.errors()), (1, 1));
         assert_eq!(journal.counts()["A"], 2);
     }
 }

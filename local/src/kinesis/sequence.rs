@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn numbers_of_our_years_have_56_digits_and_start_as_the_services_do() {
-        for created in [1_400_000_000, 1_700_000_000, 1_900_000_000] {
+        for created in [1_400_000_000, 1_600_000_000, 1_760_000_000] {
             let text = Sequence {
                 created,
                 index: 0,
