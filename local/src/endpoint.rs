@@ -86,7 +86,7 @@ impl Local {
             Some(clock) => Arc::clone(clock),
             None => Arc::new(TokioClock::new()),
         };
-        let dynamo = Database::memory().map_err(|e| LocalError::Store(e.to_string()))?;
+        let dynamo = dynamo::open(Arc::clone(&clock))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 kinesis: Kinesis::new(&options, Arc::clone(&clock), &chance),

@@ -2,11 +2,37 @@
 
 pub(crate) mod thread;
 
+use crate::error::LocalError;
 use crate::refusal::Refusal;
 use dynoxide::{Database, DynoxideError};
+use runtime::WallClock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The endpoint's clock, as dynoxide asks for it.
+struct Clock(Arc<dyn WallClock>);
+
+impl dynoxide::storage_backend::Clock for Clock {
+    fn now_unix_secs(&self) -> u64 {
+        runtime::time::epoch_millis(self.0.now()) / 1_000
+    }
+
+    fn now_unix_secs_f64(&self) -> f64 {
+        self.0
+            .now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64())
+    }
+}
+
+/// An empty store in memory, on the endpoint's clock.
+pub(crate) fn open(clock: Arc<dyn WallClock>) -> Result<Database, LocalError> {
+    Database::memory_with_clock(Arc::new(Clock(clock)))
+        .map_err(|e| LocalError::Store(e.to_string()))
+}
 
 /// An answer: the HTTP status, the body, and the error's name if it is one.
 #[derive(Debug)]

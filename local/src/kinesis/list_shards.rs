@@ -3,7 +3,7 @@
 use super::Kinesis;
 use super::control::write_shard;
 use super::shard::Shard;
-use super::stream::Stream;
+use super::stream::{Status, Stream};
 use super::token::{Kind, Token};
 use crate::refusal::Refusal;
 use crate::wire::{Check, Emit, Fields};
@@ -111,6 +111,9 @@ impl Kinesis {
             from,
         } = wanted;
         let state = stream.state.read();
+        if state.status() == Status::Creating {
+            self.must_be_active(&stream, &state)?;
+        }
         let horizon = state.horizon(now).max(stream.created);
         let mut found = state.shards.iter().filter(|s| {
             s.index >= from && filter.admits(s.index, s.opened, s.closed.get().copied(), horizon)

@@ -178,7 +178,8 @@ impl Kinesis {
     pub(crate) fn find(&self, name: &str, now: u64) -> Option<Arc<Stream>> {
         let stream = self.streams.read().get(name).cloned()?;
         // Asked first under the shared lock: there is nearly never anything to do.
-        if stream.state.read().is_due(now) && !stream.state.write().settle(stream.created, now) {
+        let due = stream.state.read().is_due(now);
+        if due && !stream.state.write().settle(stream.created, now) {
             let mut streams = self.streams.write();
             // Another may have been created under the name meanwhile.
             if streams

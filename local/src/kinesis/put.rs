@@ -76,10 +76,10 @@ impl Kinesis {
         let name = self.selected(request, &mut check)?;
         let records = request.list("Records")?;
         check.present("records", records);
-        let records = records.unwrap_or_default();
-        if !records.is_empty() || request.list("Records")?.is_some() {
+        if let Some(records) = records {
             check.items("records", records.len(), 1, MAX_ENTRIES);
         }
+        let records = records.unwrap_or_default();
         let mut entries = Vec::with_capacity(records.len().min(MAX_ENTRIES));
         for (position, record) in records.iter().take(MAX_ENTRIES).enumerate() {
             let member = MemberPath(position);

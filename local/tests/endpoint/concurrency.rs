@@ -1,0 +1,144 @@
+//! Many writers and a reader at the tip: nothing acknowledged is missed, nothing stands still.
+
+use crate::client::{base64, good, iterator, put, read, texts};
+use local::{Limits, Local, LocalOptions};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const WRITERS: usize = 16;
+const EACH: usize = 120;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_at_the_tip_misses_nothing_of_sixteen_writers() {
+    let local = Local::new(LocalOptions {
+        limits: Limits::Off,
+        ..LocalOptions::default()
+    })
+    .unwrap();
+    local.create_stream("s", 1).unwrap();
+    let mut at = iterator(&local, "s", 0, "LATEST").await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let local = local.clone();
+            tokio::spawn(async move {
+                for i in 0..EACH {
+                    let name = format!("{writer}-{i}");
+                    if i % 3 == 0 {
+                        let entry = |part: &str| {
+                            json!({"PartitionKey": "k",
+                                "Data": base64(format!("{name}{part}").as_bytes())})
+                        };
+                        let records = vec![entry("a"), entry("b")];
+                        let body = json!({"StreamName": "s", "Records": records});
+                        good(&local, "PutRecords", body).await;
+                    } else {
+                        put(&local, "s", "k", name.as_bytes()).await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let per_writer = (0..EACH)
+        .map(|i| if i % 3 == 0 { 2 } else { 1 })
+        .sum::<usize>();
+    let total = WRITERS * per_writer;
+    let reader = async {
+        let mut seen = Vec::new();
+        while seen.len() < total {
+            let page = read(&local, &at, 10_000).await;
+            for record in page["Records"].as_array().unwrap() {
+                seen.push((
+                    record["SequenceNumber"].as_str().unwrap().to_owned(),
+                    record["Data"].as_str().unwrap().to_owned(),
+                ));
+            }
+            at = page["NextShardIterator"].as_str().unwrap().to_owned();
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(60), reader)
+        .await
+        .expect("the tip reader saw every record that was acknowledged");
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(seen.len(), total);
+    assert!(
+        seen.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "in order"
+    );
+    let unique: BTreeSet<&String> = seen.iter().map(|(_, data)| data).collect();
+    assert_eq!(unique.len(), total);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_acknowledged_record_is_lost_over_splits_and_merges() {
+    let local = Local::new(LocalOptions {
+        limits: Limits::Off,
+        ..LocalOptions::default()
+    })
+    .unwrap();
+    local.create_stream("s", 2).unwrap();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let local = local.clone();
+            tokio::spawn(async move {
+                for i in 0..EACH {
+                    let name = format!("{writer}-{i}");
+                    put(&local, "s", &name, name.as_bytes()).await;
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let resharding = local.clone();
+    let resharder = tokio::spawn(async move {
+        for _ in 0..10 {
+            let open: Vec<_> = resharding
+                .shards("s")
+                .into_iter()
+                .filter(|s| s.open)
+                .collect();
+            resharding.split_shard("s", &open[0].shard_id).unwrap();
+            tokio::task::yield_now().await;
+            let mut open: Vec<_> = resharding
+                .shards("s")
+                .into_iter()
+                .filter(|s| s.open)
+                .collect();
+            open.sort_by_key(|s| s.hash_range.start);
+            resharding
+                .merge_shards("s", &open[0].shard_id, &open[1].shard_id)
+                .unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    resharder.await.unwrap();
+    // Read as a consumer does: every shard to its end, or to the tip.
+    let mut seen = BTreeSet::new();
+    for shard in local.shards("s") {
+        let index = shard
+            .shard_id
+            .trim_start_matches("shardId-")
+            .parse()
+            .unwrap();
+        let mut at = Some(iterator(&local, "s", index, "TRIM_HORIZON").await);
+        while let Some(iterator) = at {
+            let page = read(&local, &iterator, 50).await;
+            let found = texts(&page);
+            let done = shard.open && found.is_empty();
+            seen.extend(found);
+            at = page["NextShardIterator"].as_str().map(str::to_owned);
+            if done {
+                break;
+            }
+        }
+    }
+    assert_eq!(seen.len(), 8 * EACH);
+}

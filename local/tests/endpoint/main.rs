@@ -1,0 +1,28 @@
+//! The endpoint as its users see it: in process, over sockets, and as a binary.
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod dynamo;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod iterators;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod put;
+#[cfg(test)]
+mod shards;
+#[cfg(test)]
+mod sockets;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod wire;
