@@ -1,0 +1,4 @@
+//! Reading shards.
+
+mod pace;
+pub(crate) mod polling;
