@@ -354,4 +354,32 @@ mod tests {
             assert_eq!(stored.size(), "schlüssel".len() + 7);
         }
     }
+
+    #[test]
+    fn memory_stays_within_a_tenth_of_the_payloads() {
+        let mut log = Log::new(0);
+        let data = vec![7; 1_024];
+        let record = Incoming {
+            partition_key: "partition-key",
+            explicit_hash_key: None,
+            data: &data,
+        };
+        for _ in 0..200 {
+            log.append(&[&record; 50], 0);
+            let payload = log.records.len() * record.size();
+            let places = log.records.capacity() * size_of::<Stored>();
+            assert!(
+                places * 10 <= payload.max(64 * 1_024),
+                "{places} for {payload}"
+            );
+        }
+        // The records of one request share one buffer, with nothing between them.
+        let first = log.records.get(50).unwrap().bytes.as_ptr_range();
+        let second = log.records.get(51).unwrap().bytes.as_ptr_range();
+        assert_eq!(first.end, second.start);
+        log.append(&[&record], 10);
+        log.trim(1);
+        assert_eq!(log.records.len(), 1);
+        assert!(log.records.capacity() < 100);
+    }
 }

@@ -268,6 +268,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const T0: u64 = 1_700_000_000_000;
 
@@ -369,5 +370,39 @@ mod tests {
         );
         assert!(state.shard(0).is_none());
         assert!(!state.is_due(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn any_resharding_leaves_every_hash_key_with_one_open_shard(
+            shards in 1..6_u32,
+            steps in proptest::collection::vec((any::<bool>(), any::<u16>()), 0..30),
+        ) {
+            let mut state = active(shards);
+            for (step, (split, pick)) in (1..).zip(steps) {
+                let at = usize::from(pick) % state.open.len();
+                let change = match (split, state.open.get(at + 1)) {
+                    (false, Some(next)) => Reshard::Merge {
+                        first: state.open[at].index,
+                        second: next.index,
+                    },
+                    _ => match state.open[at].range.middle() {
+                        Some(key) => Reshard::Split { shard: state.open[at].index, at: key },
+                        None => continue,
+                    },
+                };
+                state.begin_reshard(change, T0 + step);
+                state.settle(T0, T0 + step);
+                prop_assert_eq!(state.open[0].range.start, 0);
+                prop_assert_eq!(state.open.last().unwrap().range.end, u128::MAX);
+                for pair in state.open.windows(2) {
+                    prop_assert_eq!(pair[0].range.end + 1, pair[1].range.start);
+                }
+                for shard in &state.open {
+                    prop_assert_eq!(state.route(shard.range.start).unwrap().index, shard.index);
+                    prop_assert_eq!(state.route(shard.range.end).unwrap().index, shard.index);
+                }
+            }
+        }
     }
 }
