@@ -1,0 +1,438 @@
+//! Claims: the right of admitted records to one outcome each.
+//!
+//! Whatever holds records on their way (an open aggregate, a queue, a request in flight) holds their
+//! claims; settling resolves the receipts, gives the permits back and counts, once. Claims that are
+//! dropped unsettled, because a task was aborted or its runtime ended, settle as closed: a receipt
+//! never waits for ever.
+
+use crate::admission::{Charge, Permit};
+use crate::error::DeliveryError;
+use crate::slot::{Slot, Verdict};
+use crate::stats::Ledger;
+use runtime::Attempts;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Arrivals this near to each other are kept as one, the later one: a record's time to live may last
+/// so much longer, never less.
+const GRAIN: Duration = Duration::from_millis(1);
+
+/// The claims of the records of one aggregate, in their order.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    ledger: Arc<Ledger>,
+    slot: Arc<Slot>,
+    /// Arrival and permit of the records, run-length coded.
+    runs: Vec<Run>,
+    /// Records that came from aggregates that were taken apart, by position.
+    adopted: Vec<(u32, Ticket)>,
+    records: u32,
+    settled: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    records: usize,
+    bytes: usize,
+    arrival: Instant,
+    epoch: u64,
+}
+
+impl Run {
+    const fn permit(&self) -> Permit {
+        Permit {
+            charge: Charge {
+                bytes: self.bytes,
+                records: self.records,
+            },
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// Where a record's receipt looks.
+#[derive(Debug)]
+struct Ticket {
+    slot: Arc<Slot>,
+    position: u32,
+    /// The attempts before the aggregate that it is in now.
+    before: Arc<Attempts>,
+}
+
+/// The claim of a record that is in no aggregate, because the one that it was in was taken apart.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    ledger: Arc<Ledger>,
+    ticket: Ticket,
+    run: Run,
+    settled: bool,
+}
+
+/// A record that was just admitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fresh {
+    pub(crate) bytes: usize,
+    pub(crate) epoch: u64,
+    pub(crate) arrival: Instant,
+}
+
+impl Claims {
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self {
+            ledger,
+            slot: Arc::default(),
+            runs: Vec::with_capacity(1),
+            adopted: Vec::new(),
+            records: 0,
+            settled: false,
+        }
+    }
+
+    pub(crate) const fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    pub(crate) const fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Takes a record in; gives its position.
+    pub(crate) fn take(&mut self, fresh: Fresh) -> u32 {
+        match self.runs.last_mut() {
+            Some(run) if run.epoch == fresh.epoch && fresh.arrival <= run.arrival => {
+                run.records += 1;
+                run.bytes += fresh.bytes;
+            }
+            _ => self.runs.push(Run {
+                records: 1,
+                bytes: fresh.bytes,
+                arrival: fresh.arrival + GRAIN,
+                epoch: fresh.epoch,
+            }),
+        }
+        self.next()
+    }
+
+    /// Takes a record in that was in another aggregate; gives its position.
+    pub(crate) fn adopt(&mut self, mut claim: Claim) -> u32 {
+        claim.settled = true;
+        let ticket = Ticket {
+            slot: Arc::clone(&claim.ticket.slot),
+            position: claim.ticket.position,
+            before: Arc::clone(&claim.ticket.before),
+        };
+        self.runs.push(claim.run);
+        self.adopted.push((self.records, ticket));
+        self.next()
+    }
+
+    fn next(&mut self) -> u32 {
+        let position = self.records;
+        self.records += 1;
+        position
+    }
+
+    /// When the first of the records was admitted.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.runs.iter().map(|run| run.arrival).min()
+    }
+
+    /// When the last of the records was admitted.
+    pub(crate) fn newest(&self) -> Option<Instant> {
+        self.runs.iter().map(|run| run.arrival).max()
+    }
+
+    /// True when a flush waits for one of the records.
+    pub(crate) fn before_epoch(&self, epoch: u64) -> bool {
+        self.runs.iter().any(|run| run.epoch < epoch)
+    }
+
+    /// Resolves all records.
+    pub(crate) fn settle(mut self, verdict: &Verdict) {
+        self.settle_by(verdict);
+    }
+
+    fn settle_by(&mut self, verdict: &Verdict) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        for (position, ticket) in self.adopted.drain(..) {
+            ticket.resolve(verdict, position);
+        }
+        self.slot.resolve(verdict.clone());
+        self.ledger.settled(u64::from(self.records), verdict);
+        self.ledger
+            .admission
+            .release(self.runs.iter().map(Run::permit));
+    }
+
+    /// Takes the aggregate apart: one claim for each record, in their order, given what each is
+    /// charged. `attempts` were made for the whole.
+    pub(crate) fn take_apart(
+        mut self,
+        attempts: &Arc<Attempts>,
+        bytes: impl IntoIterator<Item = usize>,
+    ) -> Vec<Claim> {
+        self.settled = true;
+        let count = usize::try_from(self.records).unwrap_or(usize::MAX);
+        self.slot.take_apart(count);
+        let slot = Arc::clone(&self.slot);
+        let mut adopted = std::mem::take(&mut self.adopted).into_iter().peekable();
+        let runs = self
+            .runs
+            .iter()
+            .flat_map(|run| std::iter::repeat_n(*run, run.records));
+        let mut claims = Vec::with_capacity(count);
+        let bytes = bytes.into_iter().chain(std::iter::repeat(0));
+        for ((position, run), bytes) in (0..).zip(runs).zip(bytes) {
+            let own = || Ticket {
+                slot: Arc::clone(&slot),
+                position,
+                before: Arc::clone(attempts),
+            };
+            let ticket = match adopted.next_if(|(at, _)| *at == position) {
+                Some((_, ticket)) => ticket.after(attempts),
+                None => own(),
+            };
+            claims.push(Claim {
+                ledger: Arc::clone(&self.ledger),
+                ticket,
+                run: Run {
+                    records: 1,
+                    bytes,
+                    ..run
+                },
+                settled: false,
+            });
+        }
+        debug_assert_eq!(claims.len(), count, "each record keeps its claim");
+        claims
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        let closed = DeliveryError::Closed {
+            attempts: Arc::default(),
+        };
+        self.settle_by(&Verdict::Failed(closed));
+    }
+}
+
+impl Ticket {
+    /// Resolves the record, which is at `position` of what the verdict is about.
+    fn resolve(self, verdict: &Verdict, position: u32) {
+        let mut outcome = verdict.at(position);
+        let attempts = match &mut outcome {
+            Ok(delivered) => &mut delivered.attempts,
+            Err(error) => error.attempts_mut(),
+        };
+        *attempts = joined(&self.before, attempts);
+        self.slot.resolve_one(self.position, outcome);
+    }
+
+    fn after(self, attempts: &Arc<Attempts>) -> Self {
+        Self {
+            before: joined(&self.before, attempts),
+            ..self
+        }
+    }
+}
+
+fn joined(before: &Arc<Attempts>, after: &Arc<Attempts>) -> Arc<Attempts> {
+    if before.count() == 0 {
+        return Arc::clone(after);
+    }
+    let mut all = before.as_ref().clone();
+    after
+        .as_slice()
+        .iter()
+        .for_each(|attempt| all.push(attempt.clone()));
+    Arc::new(all)
+}
+
+impl Claim {
+    pub(crate) const fn arrival(&self) -> Instant {
+        self.run.arrival
+    }
+
+    /// Resolves the record.
+    pub(crate) fn settle(mut self, verdict: &Verdict) {
+        self.settle_by(verdict);
+    }
+
+    fn settle_by(&mut self, verdict: &Verdict) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        let ticket = Ticket {
+            slot: Arc::clone(&self.ticket.slot),
+            position: self.ticket.position,
+            before: Arc::clone(&self.ticket.before),
+        };
+        ticket.resolve(verdict, 0);
+        self.ledger.settled(1, verdict);
+        self.ledger.admission.release([self.run.permit()]);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let closed = DeliveryError::Closed {
+            attempts: Arc::default(),
+        };
+        self.settle_by(&Verdict::Failed(closed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt::Receipt;
+    use futures::FutureExt;
+    use runtime::{Attempt, Metrics};
+
+    fn ledger() -> Arc<Ledger> {
+        Arc::new(Ledger::new(
+            Charge {
+                bytes: 1_000,
+                records: 10,
+            },
+            &Metrics::new(),
+            "orders",
+        ))
+    }
+
+    fn fresh(ledger: &Ledger, bytes: usize) -> Fresh {
+        let charge = Charge { bytes, records: 1 };
+        let permit = ledger
+            .admission
+            .acquire(charge)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        Fresh {
+            bytes,
+            epoch: permit.epoch,
+            arrival: Instant::now(),
+        }
+    }
+
+    fn attempt(code: Option<&str>) -> Attempt {
+        Attempt {
+            delay: Duration::ZERO,
+            duration: Duration::ZERO,
+            code: code.map(str::to_owned),
+            message: None,
+        }
+    }
+
+    fn attempts(codes: &[Option<&str>]) -> Arc<Attempts> {
+        let mut attempts = Attempts::default();
+        codes.iter().for_each(|code| attempts.push(attempt(*code)));
+        Arc::new(attempts)
+    }
+
+    fn delivered(attempts: Arc<Attempts>) -> Verdict {
+        Verdict::Delivered {
+            shard_id: "shardId-000000000001".into(),
+            sequence_number: "5".into(),
+            aggregated: true,
+            attempts,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settling_resolves_counts_and_releases() {
+        let ledger = ledger();
+        let mut claims = Claims::new(Arc::clone(&ledger));
+        claims.take(fresh(&ledger, 10));
+        let position = claims.take(fresh(&ledger, 20));
+        assert_eq!((claims.runs.len(), position), (1, 1));
+        let receipt = Receipt::new(Arc::clone(claims.slot()), position);
+        assert_eq!(
+            ledger.admission.outstanding(),
+            Charge {
+                bytes: 30,
+                records: 2
+            }
+        );
+        claims.settle(&delivered(attempts(&[None])));
+        assert_eq!(
+            receipt.now_or_never().unwrap().unwrap().sub_sequence_number,
+            1
+        );
+        assert_eq!(ledger.admission.outstanding(), Charge::default());
+        assert_eq!(ledger.stats().delivered, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_resolves_as_closed() {
+        let ledger = ledger();
+        let mut claims = Claims::new(Arc::clone(&ledger));
+        let position = claims.take(fresh(&ledger, 10));
+        let receipt = Receipt::new(Arc::clone(claims.slot()), position);
+        drop(claims);
+        assert!(matches!(
+            receipt.now_or_never(),
+            Some(Err(DeliveryError::Closed { .. }))
+        ));
+        assert_eq!(ledger.stats().abandoned, 1);
+        assert_eq!(ledger.admission.outstanding(), Charge::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_taken_apart_twice_keep_their_receipts_and_all_attempts() {
+        let ledger = ledger();
+        let mut first = Claims::new(Arc::clone(&ledger));
+        let a = Receipt::new(Arc::clone(first.slot()), first.take(fresh(&ledger, 10)));
+        let b = Receipt::new(Arc::clone(first.slot()), first.take(fresh(&ledger, 20)));
+        let mut apart = first
+            .take_apart(&attempts(&[Some("Wrong Shard")]), [10, 20])
+            .into_iter();
+
+        let mut second = Claims::new(Arc::clone(&ledger));
+        let c = Receipt::new(Arc::clone(second.slot()), second.take(fresh(&ledger, 30)));
+        assert_eq!(second.adopt(apart.next().unwrap()), 1);
+        let mut again = second
+            .take_apart(&attempts(&[Some("Timeout")]), [30, 10])
+            .into_iter();
+        assert_eq!(
+            ledger.admission.outstanding(),
+            Charge {
+                bytes: 60,
+                records: 3
+            }
+        );
+
+        let mut third = Claims::new(Arc::clone(&ledger));
+        third.adopt(again.next().unwrap());
+        third.adopt(again.next().unwrap());
+        third.settle(&delivered(attempts(&[None])));
+        let codes = |outcome: Option<Result<crate::Delivered, DeliveryError>>| {
+            let delivered = outcome.unwrap().unwrap();
+            let codes: Vec<_> = delivered
+                .attempts
+                .as_slice()
+                .iter()
+                .map(|a| a.code.clone())
+                .collect();
+            (delivered.sub_sequence_number, codes)
+        };
+        let (wrong, late) = (Some("Wrong Shard".to_owned()), Some("Timeout".to_owned()));
+        assert_eq!(
+            codes(a.now_or_never()),
+            (1, vec![wrong, late.clone(), None])
+        );
+        assert_eq!(codes(c.now_or_never()), (0, vec![late, None]));
+        drop(apart);
+        let error = b.now_or_never().unwrap().unwrap_err();
+        assert!(matches!(&error, DeliveryError::Closed { attempts } if attempts.count() == 1));
+        assert_eq!(ledger.admission.outstanding(), Charge::default());
+        let stats = ledger.stats();
+        assert_eq!((stats.delivered, stats.abandoned), (2, 1));
+    }
+}

@@ -1,0 +1,468 @@
+//! A shard's lane: the one open aggregate for a shard, which callers append to under a short lock.
+
+use crate::claims::{Claim, Claims, Fresh};
+use crate::deadlines::LaneKey;
+use crate::outcome::Span;
+use crate::sealed::Sealed;
+use crate::settings::Options;
+use crate::slot::Slot;
+use crate::stats::Ledger;
+use aggregation::{Aggregate, HashKey, HashRange, UserRecordRef};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When an aggregate is closed.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    aggregation: bool,
+    max_records: usize,
+    max_size: usize,
+    linger: Duration,
+    /// For what should not wait the whole time: a Kinesis record that is full waits so long for others
+    /// to share its request, and so do records that are put together again.
+    hurry: Duration,
+}
+
+impl Rules {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            aggregation: options.aggregation,
+            max_records: if options.aggregation {
+                options.aggregate_count
+            } else {
+                1
+            },
+            max_size: options.aggregate_size,
+            linger: options.linger,
+            hurry: (options.linger / 5).min(Duration::from_millis(50)),
+        }
+    }
+
+    pub(crate) const fn hurry(&self) -> Duration {
+        self.hurry
+    }
+}
+
+/// `now` and `wait` later; a wait beyond what the clock can show ends in a century.
+fn later(now: Instant, wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    now.checked_add(wait.min(CENTURY)).unwrap_or(now)
+}
+
+/// The lane of one shard, as long as the shard is open with this range.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) key: LaneKey,
+    pub(crate) shard: Arc<str>,
+    pub(crate) range: HashRange,
+    rules: Arc<Rules>,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    stage: Stage,
+    filling: Option<Filling>,
+    /// Bytes of the last aggregate: the next one starts with as much room.
+    last_size: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The shard map has moved on: look the shard up again.
+    Retired,
+    /// The producer has ended.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Filling {
+    aggregate: Aggregate,
+    claims: Claims,
+    span: Span,
+    deadline: Instant,
+}
+
+/// A lane under its lock.
+pub(crate) enum Entry<'a> {
+    Open(Append<'a>),
+    /// The shard map has moved on: look the shard up again.
+    Retired,
+    /// The producer has ended; claims that are dropped resolve as closed.
+    Closed,
+}
+
+/// The right to append to a lane. Never held over an await.
+pub(crate) struct Append<'a> {
+    lane: &'a Lane,
+    state: MutexGuard<'a, State>,
+    now: Instant,
+    effects: Effects,
+}
+
+/// What appending left to do, once the lock is free.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Effects {
+    /// To be sent.
+    pub(crate) sealed: Vec<Sealed>,
+    /// The lane has a new or a sooner deadline.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        key: LaneKey,
+        shard: Arc<str>,
+        range: HashRange,
+        rules: Arc<Rules>,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        let state = State {
+            stage: Stage::Open,
+            filling: None,
+            last_size: 0,
+        };
+        Self {
+            key,
+            shard,
+            range,
+            rules,
+            ledger,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn enter(&self, now: Instant) -> Entry<'_> {
+        let state = self.state.lock();
+        match state.stage {
+            Stage::Open => Entry::Open(Append {
+                lane: self,
+                state,
+                now,
+                effects: Effects::default(),
+            }),
+            Stage::Retired => Entry::Retired,
+            Stage::Closed => Entry::Closed,
+        }
+    }
+
+    /// Closes the open aggregate if it is due by `until`; otherwise gives its deadline.
+    pub(crate) fn seal_due(&self, until: Instant, now: Instant) -> Result<Sealed, Option<Instant>> {
+        let mut state = self.state.lock();
+        match &state.filling {
+            Some(filling) if filling.deadline <= until => state.seal(self, now).ok_or(None),
+            Some(filling) => Err(Some(filling.deadline)),
+            None => Err(None),
+        }
+    }
+
+    /// Closes the open aggregate, if there is one, to be sent at once.
+    pub(crate) fn seal_now(&self, now: Instant) -> Option<Sealed> {
+        let mut sealed = self.state.lock().seal(self, now)?;
+        sealed.due = now;
+        Some(sealed)
+    }
+
+    /// The shard has closed: nothing more is appended. Gives what was open.
+    pub(crate) fn retire(&self, now: Instant) -> Option<Sealed> {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Open {
+            state.stage = Stage::Retired;
+        }
+        state.seal(self, now)
+    }
+
+    /// The producer has ended: nothing more is appended, and what was open resolves as closed.
+    pub(crate) fn close(&self) {
+        let filling = {
+            let mut state = self.state.lock();
+            state.stage = Stage::Closed;
+            state.filling.take()
+        };
+        drop(filling);
+    }
+}
+
+impl State {
+    fn seal(&mut self, lane: &Lane, now: Instant) -> Option<Sealed> {
+        let filling = self.filling.take()?;
+        self.last_size = filling.aggregate.size();
+        let due = if lane.rules.aggregation {
+            filling.deadline.min(later(now, lane.rules.hurry))
+        } else {
+            filling.deadline
+        };
+        Some(Sealed::new(
+            filling.aggregate,
+            filling.claims,
+            filling.span,
+            Arc::clone(&lane.shard),
+            lane.rules.aggregation,
+            due,
+        ))
+    }
+}
+
+impl Append<'_> {
+    /// Appends a record that was just admitted. Gives its receipt's place.
+    pub(crate) fn push(
+        &mut self,
+        record: &UserRecordRef<'_>,
+        key: HashKey,
+        fresh: Fresh,
+    ) -> Option<(&Arc<Slot>, u32)> {
+        // A flush waits for it: it must not wait the whole time for others.
+        let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
+        let claims = self.place(record, key, hurried)?;
+        let position = claims.take(fresh);
+        Some((claims.slot(), position))
+    }
+
+    /// Appends a record of an aggregate that was taken apart.
+    pub(crate) fn adopt(&mut self, record: &UserRecordRef<'_>, key: HashKey, claim: Claim) {
+        if let Some(claims) = self.place(record, key, true) {
+            claims.adopt(claim);
+        }
+    }
+
+    /// Appends a record's bytes. Gives the claims of its aggregate.
+    fn place(
+        &mut self,
+        record: &UserRecordRef<'_>,
+        key: HashKey,
+        hurried: bool,
+    ) -> Option<&mut Claims> {
+        let rules = &self.lane.rules;
+        let wait = if hurried { rules.hurry } else { rules.linger };
+        let deadline = later(self.now, wait);
+        let fits = match &mut self.state.filling {
+            Some(filling) => {
+                (filling.aggregate.len() < rules.max_records)
+                    && filling
+                        .aggregate
+                        .push_within(record, rules.max_size)
+                        .is_some()
+            }
+            None => false,
+        };
+        if fits {
+            let filling = self.state.filling.as_mut()?;
+            filling.span.add(key);
+            if deadline < filling.deadline {
+                filling.deadline = deadline;
+                self.effects.deadline = Some(deadline);
+            }
+            return Some(&mut filling.claims);
+        }
+        let full = self.state.seal(self.lane, self.now);
+        self.effects.sealed.extend(full);
+        let mut aggregate = Aggregate::with_capacity(self.state.last_size);
+        aggregate.push(record);
+        self.effects.deadline = Some(deadline);
+        let filling = self.state.filling.insert(Filling {
+            aggregate,
+            claims: Claims::new(Arc::clone(&self.lane.ledger)),
+            span: Span::of(key),
+            deadline,
+        });
+        Some(&mut filling.claims)
+    }
+
+    /// Frees the lane.
+    pub(crate) fn finish(mut self) -> Effects {
+        let rules = &self.lane.rules;
+        let full = self.state.filling.as_ref().is_some_and(|filling| {
+            filling.aggregate.len() >= rules.max_records
+                || filling.aggregate.size() >= rules.max_size
+        });
+        if full {
+            let full = self.state.seal(self.lane, self.now);
+            self.effects.sealed.extend(full);
+            self.effects.deadline = None;
+        }
+        self.effects
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::admission::Charge;
+    use futures::FutureExt;
+    use runtime::Metrics;
+
+    pub(crate) fn ledger() -> Arc<Ledger> {
+        Ledger::shared(
+            Charge {
+                bytes: 1 << 30,
+                records: 1 << 20,
+            },
+            &Metrics::new(),
+            "orders",
+        )
+    }
+
+    fn lane(options: &Options) -> Lane {
+        let rules = Arc::new(Rules::new(options));
+        Lane::new(
+            1,
+            "shardId-000000000000".into(),
+            HashRange::FULL,
+            rules,
+            ledger(),
+        )
+    }
+
+    fn put(lane: &Lane, key: &str, data: &[u8]) -> Effects {
+        let record = UserRecordRef {
+            partition_key: key,
+            explicit_hash_key: None,
+            data,
+            tags: &[],
+        };
+        let charge = Charge {
+            bytes: data.len(),
+            records: 1,
+        };
+        let permit = lane
+            .ledger
+            .admission
+            .acquire(charge)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        let now = Instant::now();
+        let Entry::Open(mut append) = lane.enter(now) else {
+            panic!("the lane is open")
+        };
+        let fresh = Fresh {
+            bytes: charge.bytes,
+            epoch: permit.epoch,
+            arrival: now,
+        };
+        append
+            .push(&record, HashKey::of_partition_key(key), fresh)
+            .unwrap();
+        append.finish()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_aggregate_is_closed_before_it_grows_too_large() {
+        let lane = lane(&Options {
+            aggregate_size: 200,
+            ..Options::default()
+        });
+        let begin = Instant::now();
+        let effects = put(&lane, "a", &[0; 80]);
+        assert!(effects.sealed.is_empty());
+        assert_eq!(effects.deadline, Some(begin + Duration::from_millis(100)));
+        assert_eq!(put(&lane, "a", &[0; 60]).deadline, None);
+        let effects = put(&lane, "a", &[0; 40]);
+        let [sealed] = &effects.sealed[..] else {
+            panic!("one is sealed")
+        };
+        assert_eq!(
+            (sealed.content.record_count(), sealed.aggregated),
+            (2, true)
+        );
+        assert!(sealed.size <= 201 && sealed.due == begin + Duration::from_millis(20));
+        let effects = put(&lane, "long", &[0; 500]);
+        let sizes: Vec<_> = effects
+            .sealed
+            .iter()
+            .map(|s| (s.size, s.aggregated))
+            .collect();
+        assert_eq!(sizes, [(41, false), (504, false)]);
+        assert_eq!(effects.deadline, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_aggregation_each_record_goes_alone_and_as_it_is() {
+        let lane = lane(&Options {
+            aggregation: false,
+            ..Options::default()
+        });
+        let inner = {
+            let mut aggregate = Aggregate::new();
+            let record = UserRecordRef {
+                partition_key: "a",
+                explicit_hash_key: None,
+                data: b"x",
+                tags: &[],
+            };
+            aggregate.push(&record);
+            aggregate.finish().to_bytes()
+        };
+        let begin = Instant::now();
+        let [sealed] = &put(&lane, "k", &inner).sealed[..] else {
+            panic!("one is sealed")
+        };
+        assert!(!sealed.aggregated && sealed.due == begin + Duration::from_millis(100));
+        let lane = super::tests::lane(&Options {
+            aggregate_count: 1,
+            ..Options::default()
+        });
+        let [sealed] = &put(&lane, "k", &inner).sealed[..] else {
+            panic!("one is sealed")
+        };
+        assert!(
+            sealed.aggregated,
+            "a reader would take its data for an aggregate"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_flush_waits_for_does_not_wait_long_for_others() {
+        let lane = lane(&Options::default());
+        let begin = Instant::now();
+        let _ = put(&lane, "a", b"x");
+        let charge = Charge {
+            bytes: 1,
+            records: 1,
+        };
+        let early = lane
+            .ledger
+            .admission
+            .acquire(charge)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        lane.ledger.admission.end_epoch();
+        let Entry::Open(mut append) = lane.enter(begin) else {
+            panic!("the lane is open")
+        };
+        let record = UserRecordRef {
+            partition_key: "a",
+            explicit_hash_key: None,
+            data: b"y",
+            tags: &[],
+        };
+        let fresh = Fresh {
+            bytes: 1,
+            epoch: early.epoch,
+            arrival: begin,
+        };
+        append.push(&record, HashKey::MIN, fresh).unwrap();
+        let soon = begin + Duration::from_millis(20);
+        assert_eq!(append.finish().deadline, Some(soon));
+        assert_eq!(lane.seal_due(begin, begin).unwrap_err(), Some(soon));
+        assert_eq!(lane.seal_due(soon, soon).unwrap().content.record_count(), 2);
+        assert_eq!(lane.seal_due(soon, soon).unwrap_err(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retired_lane_gives_what_it_has_and_takes_nothing() {
+        let lane = lane(&Options::default());
+        let _ = put(&lane, "a", b"x");
+        let now = Instant::now();
+        assert!(lane.retire(now).is_some() && lane.retire(now).is_none());
+        assert!(matches!(lane.enter(now), Entry::Retired));
+        lane.close();
+        assert!(matches!(lane.enter(now), Entry::Closed));
+    }
+}

@@ -1,0 +1,291 @@
+//! Receipts: what a caller holds of records that were admitted.
+
+use crate::error::DeliveryError;
+use crate::slot::{Outcome, Slot};
+use runtime::Attempts;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Where a record is stored. Clones share the texts and the attempts with the other records of the
+/// same Kinesis record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// The shard that holds it.
+    pub shard_id: Arc<str>,
+    /// The sequence number of the Kinesis record that carries it.
+    pub sequence_number: Arc<str>,
+    /// Its place in that Kinesis record, from 0; always 0 when it was sent alone.
+    pub sub_sequence_number: u64,
+    /// What it took, the successful attempt last.
+    pub attempts: Arc<Attempts>,
+}
+
+/// Stands for one admitted record; resolves once, with its delivery or with the reason why there is
+/// none.
+///
+/// # Cancellation
+/// Dropping it changes nothing about the delivery: [`Receipt::forget`] says that this is meant.
+#[derive(Debug)]
+#[must_use = "a receipt tells whether the record was delivered; `forget` it if nobody wants to know"]
+pub struct Receipt {
+    slot: Arc<Slot>,
+    position: u32,
+}
+
+impl Receipt {
+    pub(crate) const fn new(slot: Arc<Slot>, position: u32) -> Self {
+        Self { slot, position }
+    }
+
+    /// Gives the receipt away; the record is delivered all the same. A failure is counted and logged.
+    pub fn forget(self) {}
+}
+
+impl Future for Receipt {
+    type Output = Result<Delivered, DeliveryError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(self.slot.poll(self.position, 1, cx));
+        match self.slot.outcome(self.position) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.slot.forget(self.position);
+    }
+}
+
+/// Consecutive records of one aggregate.
+#[derive(Debug)]
+struct Run {
+    slot: Arc<Slot>,
+    first: u32,
+    records: u32,
+}
+
+/// Stands for the records of a batch; resolves when all of them have.
+///
+/// # Cancellation
+/// As for [`Receipt`].
+#[derive(Debug, Default)]
+#[must_use = "a receipt tells whether the records were delivered; `forget` it if nobody wants to know"]
+pub struct BatchReceipt {
+    runs: Vec<Run>,
+    /// The place in the batch of each record, in the order of the runs.
+    places: Vec<usize>,
+    /// Runs before this one are resolved.
+    resolved: usize,
+}
+
+impl BatchReceipt {
+    /// Adds the record at `place` of the batch, which is at `position` of an aggregate.
+    pub(crate) fn add(&mut self, place: usize, slot: &Arc<Slot>, position: u32) {
+        self.places.push(place);
+        if let Some(run) = self.runs.last_mut()
+            && Arc::ptr_eq(&run.slot, slot)
+            && run.first.checked_add(run.records) == Some(position)
+        {
+            run.records += 1;
+            return;
+        }
+        self.runs.push(Run {
+            slot: Arc::clone(slot),
+            first: position,
+            records: 1,
+        });
+    }
+
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.places.reserve(records);
+    }
+
+    /// How many records it stands for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// True for the receipt of an empty batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Gives the receipt away; the records are delivered all the same. Failures are counted and
+    /// logged.
+    pub fn forget(self) {}
+}
+
+impl Future for BatchReceipt {
+    type Output = BatchReport;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BatchReport> {
+        let this = self.get_mut();
+        while let Some(run) = this.runs.get(this.resolved) {
+            ready!(run.slot.poll(run.first, run.records, cx));
+            this.resolved += 1;
+        }
+        Poll::Ready(BatchReport {
+            runs: std::mem::take(&mut this.runs),
+            places: std::mem::take(&mut this.places),
+        })
+    }
+}
+
+impl Drop for BatchReceipt {
+    fn drop(&mut self) {
+        if let Some(run) = self.runs.get(self.resolved) {
+            run.slot.forget(run.first);
+        }
+    }
+}
+
+/// What became of the records of a batch. Iterating it gives each record's outcome, in the order of
+/// the batch.
+#[derive(Debug)]
+pub struct BatchReport {
+    runs: Vec<Run>,
+    places: Vec<usize>,
+}
+
+impl BatchReport {
+    /// How many records the batch had.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// True for an empty batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// True when every record was delivered.
+    #[must_use]
+    pub fn all_delivered(&self) -> bool {
+        self.runs.iter().all(|run| run.slot.all_delivered()) || self.failures().is_empty()
+    }
+
+    /// How many records were delivered.
+    #[must_use]
+    pub fn delivered(&self) -> usize {
+        self.len() - self.failures().len()
+    }
+
+    /// Place in the batch (from 0) and reason of each record that was not delivered, in the order of
+    /// the batch.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(usize, DeliveryError)> {
+        let mut failures = Vec::new();
+        let mut places = self.places.iter();
+        for run in &self.runs {
+            let places = places
+                .by_ref()
+                .take(usize::try_from(run.records).unwrap_or(usize::MAX));
+            if run.slot.all_delivered() {
+                places.for_each(drop);
+                continue;
+            }
+            for (position, place) in (run.first..).zip(places) {
+                if let Some(Err(error)) = run.slot.outcome(position) {
+                    failures.push((*place, error));
+                }
+            }
+        }
+        failures.sort_by_key(|(place, _)| *place);
+        failures
+    }
+
+    /// Each record's outcome, in the order of the batch.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Result<Delivered, DeliveryError>> {
+        let mut outcomes: Vec<Option<Outcome>> = (0..self.len()).map(|_| None).collect();
+        let positions = self.runs.iter().flat_map(|run| {
+            (run.first..)
+                .zip(0..run.records)
+                .map(|(position, _)| (&run.slot, position))
+        });
+        for ((slot, position), place) in positions.zip(&self.places) {
+            if let Some(at) = outcomes.get_mut(*place) {
+                *at = slot.outcome(position);
+            }
+        }
+        debug_assert!(
+            outcomes.iter().all(Option::is_some),
+            "a batch resolves as a whole"
+        );
+        outcomes.into_iter().flatten().collect()
+    }
+}
+
+impl IntoIterator for BatchReport {
+    type Item = Result<Delivered, DeliveryError>;
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.outcomes().into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Verdict;
+    use futures::FutureExt;
+
+    fn delivered(sequence_number: &str) -> Verdict {
+        Verdict::Delivered {
+            shard_id: "shardId-000000000000".into(),
+            sequence_number: sequence_number.into(),
+            aggregated: true,
+            attempts: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_batch_over_two_aggregates_reports_in_the_order_of_the_batch() {
+        let (a, b): (Arc<Slot>, Arc<Slot>) = (Arc::default(), Arc::default());
+        let mut receipt = BatchReceipt::default();
+        receipt.reserve(4);
+        receipt.add(0, &a, 5);
+        receipt.add(2, &a, 6);
+        receipt.add(1, &b, 0);
+        receipt.add(3, &b, 2);
+        assert_eq!((receipt.len(), receipt.runs.len()), (4, 3));
+        assert!((&mut receipt).now_or_never().is_none());
+        b.resolve(Verdict::Failed(DeliveryError::Closed {
+            attempts: Arc::default(),
+        }));
+        assert!((&mut receipt).now_or_never().is_none());
+        a.resolve(delivered("7"));
+        let report = receipt.now_or_never().unwrap();
+        assert_eq!(
+            (report.len(), report.delivered(), report.all_delivered()),
+            (4, 2, false)
+        );
+        let places: Vec<usize> = report
+            .failures()
+            .into_iter()
+            .map(|(place, _)| place)
+            .collect();
+        assert_eq!(places, [1, 3]);
+        let outcomes = report.outcomes();
+        assert_eq!(outcomes[0].as_ref().unwrap().sub_sequence_number, 5);
+        assert_eq!(outcomes[2].as_ref().unwrap().sub_sequence_number, 6);
+        assert!(outcomes[1].is_err() && outcomes[3].is_err());
+    }
+
+    #[test]
+    fn an_empty_batch_resolves_at_once() {
+        let report = BatchReceipt::default().now_or_never().unwrap();
+        assert!(report.is_empty() && report.all_delivered() && report.into_iter().next().is_none());
+    }
+}

@@ -1,0 +1,215 @@
+//! A record to be put, and what makes it acceptable.
+
+use crate::error::PutError;
+use crate::settings::RECORD_LIMIT;
+use aggregation::{Aggregate, HashKey, UserRecordRef, looks_like_aggregate};
+use bytes::Bytes;
+use std::fmt;
+
+/// What the book-keeping of a record takes, on top of its data and its partition key.
+const OVERHEAD: usize = 64;
+
+/// The longest partition key, in characters as the service counts them (UTF-16 units).
+const KEY_LIMIT: usize = 256;
+
+/// A user record.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    pub(crate) partition_key: String,
+    pub(crate) explicit_hash_key: Option<HashKey>,
+    pub(crate) data: Bytes,
+}
+
+impl Record {
+    /// A record whose partition key (1 to 256 characters) decides its shard.
+    pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self {
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            data: data.into(),
+        }
+    }
+
+    /// Decides the shard by this hash key, in place of the partition key's. A `u128` is one;
+    /// [`HashKey::parse_lenient`] reads the text that the Kinesis Producer Library takes.
+    #[must_use]
+    pub fn explicit_hash_key(mut self, key: impl Into<HashKey>) -> Self {
+        self.explicit_hash_key = Some(key.into());
+        self
+    }
+
+    /// The partition key.
+    #[must_use]
+    pub fn partition_key(&self) -> &str {
+        &self.partition_key
+    }
+
+    /// The data.
+    #[must_use]
+    pub const fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The data, by value.
+    #[must_use]
+    pub fn into_data(self) -> Bytes {
+        self.data
+    }
+
+    pub(crate) fn view(&self) -> UserRecordRef<'_> {
+        UserRecordRef {
+            partition_key: &self.partition_key,
+            explicit_hash_key: self.explicit_hash_key,
+            data: &self.data,
+            tags: &[],
+        }
+    }
+
+    pub(crate) fn hash_key(&self) -> HashKey {
+        hash_key(&self.view())
+    }
+
+    pub(crate) fn cost(&self) -> usize {
+        cost(&self.view())
+    }
+
+    /// What is wrong with the record, if anything.
+    pub(crate) fn problem(&self, aggregation: bool) -> Option<Problem> {
+        let key = self.partition_key.as_str();
+        // Bytes are never fewer than UTF-16 units: the count is needed for long keys only.
+        let units = if key.len() <= KEY_LIMIT {
+            key.len()
+        } else {
+            key.encode_utf16().count()
+        };
+        if units == 0 || units > KEY_LIMIT {
+            return Some(Problem::Key { length: units });
+        }
+        let mut size = self.data.len() + key.len();
+        if aggregation && looks_like_aggregate(&self.data) {
+            // Goes wrapped, alone in an aggregate under a one-byte key.
+            size = size.max(Aggregate::new().size_with(&self.view()) + 1);
+        }
+        (size > RECORD_LIMIT).then_some(Problem::Size { size })
+    }
+}
+
+/// Shows the data's length alone.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("partition_key", &self.partition_key)
+            .field("explicit_hash_key", &self.explicit_hash_key)
+            .field("data_len", &self.data.len())
+            .finish()
+    }
+}
+
+/// Why a record cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    Key { length: usize },
+    Size { size: usize },
+}
+
+impl Problem {
+    pub(crate) fn refuse(self, record: Record) -> PutError {
+        let record = Box::new(record);
+        match self {
+            Self::Key { length } => PutError::InvalidKey { length, record },
+            Self::Size { size } => PutError::TooLarge {
+                size,
+                limit: RECORD_LIMIT,
+                record,
+            },
+        }
+    }
+}
+
+/// Where on the ring a record belongs.
+pub(crate) fn hash_key(record: &UserRecordRef<'_>) -> HashKey {
+    record
+        .explicit_hash_key
+        .unwrap_or_else(|| HashKey::of_partition_key(record.partition_key))
+}
+
+/// What a record is charged against the bound of bytes.
+pub(crate) fn cost(record: &UserRecordRef<'_>) -> usize {
+    record.data.len() + record.partition_key.len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_sizes_at_their_limits() {
+        let wrapped = {
+            let mut inner = Aggregate::new();
+            let data = vec![b'x'; RECORD_LIMIT - 60];
+            inner.push(&UserRecordRef {
+                partition_key: "k",
+                explicit_hash_key: None,
+                data: &data,
+                tags: &[],
+            });
+            inner.finish().to_bytes()
+        };
+        assert!(wrapped.len() + 1 <= RECORD_LIMIT);
+        let table = [
+            (Record::new("k", ""), true, None),
+            (Record::new("", "x"), true, Some(Problem::Key { length: 0 })),
+            (Record::new("k".repeat(256), "x"), true, None),
+            (
+                Record::new("k".repeat(257), "x"),
+                true,
+                Some(Problem::Key { length: 257 }),
+            ),
+            (Record::new("é".repeat(256), "x"), true, None),
+            (Record::new("𝄞".repeat(128), "x"), true, None),
+            (
+                Record::new("𝄞".repeat(129), "x"),
+                true,
+                Some(Problem::Key { length: 258 }),
+            ),
+            (Record::new("k", vec![0; RECORD_LIMIT - 1]), true, None),
+            (
+                Record::new("k", vec![0; RECORD_LIMIT]),
+                true,
+                Some(Problem::Size {
+                    size: RECORD_LIMIT + 1,
+                }),
+            ),
+            (Record::new("k", wrapped.clone()), false, None),
+            (
+                Record::new("k", wrapped.clone()),
+                true,
+                Some(Problem::Size {
+                    size: wrapped.len() + 36,
+                }),
+            ),
+        ];
+        for (record, aggregation, problem) in table {
+            assert_eq!(record.problem(aggregation), problem, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn the_explicit_hash_key_goes_before_the_partition_key() {
+        let record = Record::new("a", "x");
+        assert_eq!(
+            record.hash_key().to_string(),
+            "16955237001963240173058271559858726497"
+        );
+        assert_eq!(record.explicit_hash_key(7u128).hash_key(), HashKey::new(7));
+    }
+
+    #[test]
+    fn debug_shows_no_payload() {
+        let text = format!("{:?}", Record::new("a", "secret"));
+        assert!(
+            !text.contains("secret") && text.contains("data_len: 6"),
+            "{text}"
+        );
+    }
+}

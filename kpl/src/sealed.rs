@@ -1,0 +1,112 @@
+//! A Kinesis record that is ready to be sent, with the claims of the user records in it.
+
+use crate::claims::Claims;
+use crate::outcome::Span;
+use aggregation::{
+    AGGREGATE_PARTITION_KEY, Aggregate, FinishedAggregate, UserRecordRef, looks_like_aggregate,
+};
+use runtime::{Attempt, Attempts};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) content: FinishedAggregate,
+    pub(crate) claims: Claims,
+    pub(crate) span: Span,
+    /// The shard that it is meant for.
+    pub(crate) shard: Arc<str>,
+    /// When it is to be sent, if nothing fills a request before.
+    pub(crate) due: Instant,
+    /// Sent as an aggregate. A single record goes as it is, unless a reader would take its data for an
+    /// aggregate.
+    pub(crate) aggregated: bool,
+    /// Data and partition key, in bytes: what the service counts.
+    pub(crate) size: usize,
+    /// The payloads alone, in bytes.
+    pub(crate) data_len: usize,
+    pub(crate) attempts: Attempts,
+    /// When the first record was admitted.
+    pub(crate) oldest: Instant,
+    /// When the last record was admitted.
+    newest: Instant,
+    /// The end of the latest attempt; before the first, when the first record was admitted.
+    since: Instant,
+}
+
+impl Sealed {
+    pub(crate) fn new(
+        aggregate: Aggregate,
+        claims: Claims,
+        span: Span,
+        shard: Arc<str>,
+        wrap: bool,
+        due: Instant,
+    ) -> Self {
+        let data_len = aggregate.data_len();
+        let content = aggregate.finish();
+        let alone = |record: &UserRecordRef<'_>| !(wrap && looks_like_aggregate(record.data));
+        let (aggregated, size) = match content.single().filter(alone) {
+            Some(record) => (false, record.data.len() + record.partition_key.len()),
+            None => (true, content.len() + AGGREGATE_PARTITION_KEY.len()),
+        };
+        let oldest = claims.oldest().unwrap_or(due);
+        Self {
+            newest: claims.newest().unwrap_or(due),
+            content,
+            claims,
+            span,
+            shard,
+            due,
+            aggregated,
+            size,
+            data_len,
+            attempts: Attempts::default(),
+            oldest,
+            since: oldest,
+        }
+    }
+
+    /// The one record in it, if that is sent as it is.
+    pub(crate) fn alone(&self) -> Option<UserRecordRef<'_>> {
+        if self.aggregated {
+            None
+        } else {
+            self.content.single()
+        }
+    }
+
+    /// The time to live of all its records has passed.
+    pub(crate) fn is_expired(&self, ttl: Duration, now: Instant) -> bool {
+        expires(self.newest, ttl).is_some_and(|at| at <= now)
+    }
+
+    /// When the time to live of all its records has passed; `None` = never.
+    pub(crate) fn gone(&self, ttl: Duration) -> Option<Instant> {
+        expires(self.newest, ttl)
+    }
+
+    /// Notes an attempt. Gives the delay before it.
+    pub(crate) fn attempted(
+        &mut self,
+        started: Instant,
+        ended: Instant,
+        failure: Option<(&str, &str)>,
+    ) -> Duration {
+        let delay = started.saturating_duration_since(self.since);
+        self.since = ended;
+        self.attempts.push(Attempt {
+            delay,
+            duration: ended.saturating_duration_since(started),
+            code: failure.map(|(code, _)| code.to_owned()),
+            message: failure.map(|(_, message)| message.to_owned()),
+        });
+        delay
+    }
+}
+
+/// When the time to live of a record passes; `None` beyond what the clock can show.
+pub(crate) fn expires(arrival: Instant, ttl: Duration) -> Option<Instant> {
+    arrival.checked_add(ttl)
+}

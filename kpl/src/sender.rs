@@ -1,0 +1,56 @@
+//! One `PutRecords` request: a single attempt.
+
+use crate::sealed::Sealed;
+use aggregation::{AGGREGATE_PARTITION_KEY, FinishedAggregate};
+use aws::kinesis::{Client, PutRecordsEntry, PutRecordsOutput};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A request that is over.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) batch: Vec<Sealed>,
+    pub(crate) started: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) result: Result<PutRecordsOutput, aws::Error>,
+}
+
+/// Sends a batch. Dropping the future drops the batch, whose records resolve as closed.
+pub(crate) async fn send(client: Client, stream: Arc<str>, batch: Vec<Sealed>) -> Done {
+    let started = Instant::now();
+    let result = {
+        let aggregates: Vec<&FinishedAggregate> = batch
+            .iter()
+            .filter(|sealed| sealed.aggregated)
+            .map(|sealed| &sealed.content)
+            .collect();
+        FinishedAggregate::hash_many(&aggregates);
+        let hash_keys: Vec<String> = batch
+            .iter()
+            .map(|sealed| sealed.span.first.to_string())
+            .collect();
+        let contents: Vec<(&str, [&[u8]; 5])> = batch
+            .iter()
+            .map(|sealed| match sealed.alone() {
+                Some(record) => (record.partition_key, [record.data, &[], &[], &[], &[]]),
+                None => (AGGREGATE_PARTITION_KEY, sealed.content.segments()),
+            })
+            .collect();
+        let entries: Vec<PutRecordsEntry<'_>> = contents
+            .iter()
+            .zip(&hash_keys)
+            .map(|((partition_key, data), hash_key)| PutRecordsEntry {
+                partition_key,
+                explicit_hash_key: Some(hash_key),
+                data,
+            })
+            .collect();
+        client.put_records(&stream, &entries).await
+    };
+    Done {
+        batch,
+        started,
+        ended: Instant::now(),
+        result,
+    }
+}

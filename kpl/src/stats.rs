@@ -1,0 +1,181 @@
+//! What happened so far: the ledger that every claim is settled in, and the metrics.
+
+use crate::admission::{Admission, Charge};
+use crate::error::DeliveryError;
+use crate::quiet::Quiet;
+use crate::slot::Verdict;
+use parking_lot::Mutex;
+use runtime::{Counter, Gauge, Histogram, Metrics};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What a producer did so far. `admitted` = `delivered` + `failed` + `abandoned` +
+/// `outstanding_records`, but for records that change from one to another during the call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// User records admitted.
+    pub admitted: u64,
+    /// User records delivered.
+    pub delivered: u64,
+    /// User records that failed for another reason than the producer's end.
+    pub failed: u64,
+    /// User records without an outcome when the producer or its runtime ended.
+    pub abandoned: u64,
+    /// User records that were tried again, each time counted.
+    pub retried: u64,
+    /// User records admitted and not yet resolved.
+    pub outstanding_records: usize,
+    /// What these are charged against the bound of bytes.
+    pub outstanding_bytes: usize,
+    /// Callers that wait for admission.
+    pub waiting: usize,
+    /// `PutRecords` requests sent.
+    pub requests: u64,
+    /// Kinesis records sent, each time counted.
+    pub kinesis_records: u64,
+    /// Bytes of data and partition keys sent, each time counted.
+    pub bytes: u64,
+    /// Times that the list of shards was fetched, the first included.
+    pub shard_maps: u64,
+}
+
+/// Where admissions, outcomes and requests are counted.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) admission: Admission,
+    pub(crate) meters: Meters,
+    stream: String,
+    delivered: Counter,
+    failed: Counter,
+    abandoned: Counter,
+    warnings: Mutex<Quiet>,
+}
+
+/// The metrics. Those with a name of the Kinesis Producer Library mean what they mean there; its
+/// per-record samples are taken once per Kinesis record.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    metrics: Metrics,
+    stream: String,
+    pub(crate) received: Counter,
+    pub(crate) pending: Gauge,
+    user_records_put: Counter,
+    pub(crate) user_bytes_put: Counter,
+    pub(crate) kinesis_records_put: Counter,
+    pub(crate) kinesis_bytes_put: Counter,
+    all_errors: Counter,
+    expired: Counter,
+    pub(crate) retries: Histogram,
+    pub(crate) buffering: Histogram,
+    pub(crate) request_time: Histogram,
+    pub(crate) users_per_kinesis: Histogram,
+    pub(crate) kinesis_per_request: Histogram,
+    pub(crate) users_per_request: Histogram,
+    pub(crate) retried: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) kinesis_records_sent: Counter,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) shard_maps: Counter,
+}
+
+impl Meters {
+    fn new(metrics: &Metrics, stream: &str) -> Self {
+        let counter = |name| metrics.counter(name, &[("StreamName", stream)]);
+        let histogram = |name| metrics.histogram(name, &[("StreamName", stream)]);
+        Self {
+            received: counter("UserRecordsReceived"),
+            pending: metrics.gauge("UserRecordsPending", &[("StreamName", stream)]),
+            user_records_put: counter("UserRecordsPut"),
+            user_bytes_put: counter("UserRecordsDataPut"),
+            kinesis_records_put: counter("KinesisRecordsPut"),
+            kinesis_bytes_put: counter("KinesisRecordsDataPut"),
+            all_errors: counter("AllErrors"),
+            expired: counter("UserRecordExpired"),
+            retries: histogram("RetriesPerRecord"),
+            buffering: histogram("BufferingTime"),
+            request_time: histogram("RequestTime"),
+            users_per_kinesis: histogram("UserRecordsPerKinesisRecord"),
+            kinesis_per_request: histogram("KinesisRecordsPerPutRecordsRequest"),
+            users_per_request: histogram("UserRecordsPerPutRecordsRequest"),
+            retried: counter("UserRecordsRetried"),
+            requests: counter("PutRecordsRequests"),
+            kinesis_records_sent: counter("KinesisRecordsSent"),
+            bytes_sent: counter("BytesSent"),
+            shard_maps: counter("ShardMapsFetched"),
+            metrics: metrics.clone(),
+            stream: stream.to_owned(),
+        }
+    }
+
+    /// Counts failed entries, or a failed request, under their code.
+    pub(crate) fn error(&self, code: &str) {
+        self.all_errors.add(1);
+        self.metrics
+            .counter(
+                "ErrorsByCode",
+                &[("ErrorCode", code), ("StreamName", &self.stream)],
+            )
+            .add(1);
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(bound: Charge, metrics: &Metrics, stream: &str) -> Self {
+        Self {
+            admission: Admission::new(bound),
+            meters: Meters::new(metrics, stream),
+            stream: stream.to_owned(),
+            delivered: Counter::default(),
+            failed: Counter::default(),
+            abandoned: Counter::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// Counts the outcome of `records` records. Called once for each, with its resolution.
+    pub(crate) fn settled(&self, records: u64, verdict: &Verdict) {
+        match verdict {
+            Verdict::Delivered { .. } => {
+                self.delivered.add(records);
+                self.meters.user_records_put.add(records);
+            }
+            Verdict::Failed(DeliveryError::Closed { .. }) => self.abandoned.add(records),
+            Verdict::Failed(error) => {
+                self.failed.add(records);
+                if matches!(error, DeliveryError::Expired { .. }) {
+                    self.meters.expired.add(records);
+                }
+                self.warn(records, error);
+            }
+        }
+    }
+
+    fn warn(&self, records: u64, error: &DeliveryError) {
+        let passed = self.warnings.lock().pass(records, Instant::now());
+        let Some(records) = passed else { return };
+        tracing::warn!(stream = self.stream, records, %error, "records failed");
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let outstanding = self.admission.outstanding();
+        Stats {
+            admitted: self.admission.admitted(),
+            delivered: self.delivered.value(),
+            failed: self.failed.value(),
+            abandoned: self.abandoned.value(),
+            retried: self.meters.retried.value(),
+            outstanding_records: outstanding.records,
+            outstanding_bytes: outstanding.bytes,
+            waiting: self.admission.waiting(),
+            requests: self.meters.requests.value(),
+            kinesis_records: self.meters.kinesis_records_sent.value(),
+            bytes: self.meters.bytes_sent.value(),
+            shard_maps: self.meters.shard_maps.value(),
+        }
+    }
+
+    pub(crate) fn shared(bound: Charge, metrics: &Metrics, stream: &str) -> Arc<Self> {
+        Arc::new(Self::new(bound, metrics, stream))
+    }
+}
