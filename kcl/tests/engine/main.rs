@@ -1,0 +1,5 @@
+//! Workers against the embedded endpoint, on a paused clock.
+
+mod consume;
+#[path = "../support/mod.rs"]
+mod support;
