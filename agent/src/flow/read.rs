@@ -1,0 +1,547 @@
+//! One pass over the open files: a block of each that has more, its lines on their way.
+
+use super::look::MAX_OPEN;
+use super::ship::{Chunk, ship};
+use super::tracked::Hold;
+use super::{Aborted, Flow};
+use crate::config::PartitionKey;
+use crate::delivery::{Outgoing, partition_key};
+use crate::identity::{HEAD_BYTES, Head, Place};
+use crate::rotation::Generation;
+use crate::split::{self, Line, RECORD_LIMIT};
+use crate::tail::{self, BLOCK, Read};
+use bytes::Bytes;
+use runtime::RetryPolicy;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+/// How long a file that left its name is waited for: a writer may hold it still, and may finish its
+/// last line.
+const LINGER: Duration = Duration::from_secs(60);
+/// The most that is read at once: a whole record and a block.
+pub(crate) const LONG: usize = RECORD_LIMIT + BLOCK;
+
+/// Another file that a new one may repeat.
+#[derive(Debug)]
+struct Candidate {
+    id: Generation,
+    head: Head,
+    offset: u64,
+    path: PathBuf,
+    place: Place,
+    file: Option<Arc<File>>,
+}
+
+/// Whether a new file is a copy.
+#[derive(Debug, PartialEq, Eq)]
+enum Copy {
+    /// Of nothing.
+    Not,
+    /// Of this one, as far as it goes.
+    Of(Generation),
+    /// It begins as one that changed since the directory was listed: look again first.
+    Unsettled,
+}
+
+impl Flow {
+    /// True when something was read.
+    pub(super) async fn pass(&mut self) -> Result<bool, Aborted> {
+        self.take_sizes().await?;
+        self.settle_moved().await?;
+        let ready: Vec<Generation> = self
+            .files
+            .values()
+            .filter(|file| file.file.is_some() && file.gone.is_none())
+            .filter(|file| file.size > file.offset() || file.limit.is_some())
+            .filter(|file| file.stalled != Some(file.size))
+            .map(|file| file.id)
+            .collect();
+        let mut progressed = false;
+        for id in ready {
+            if self.parts.stop.is_cancelled() {
+                break;
+            }
+            progressed |= self.read_file(id).await?;
+        }
+        Ok(progressed)
+    }
+
+    /// Looks at the sizes of all open files, and whether names changed in the directory.
+    async fn take_sizes(&mut self) -> Result<(), Aborted> {
+        let directory = self.parts.config.directory.clone();
+        let open: Vec<(Generation, Arc<File>)> = self
+            .files
+            .values()
+            .filter_map(|file| Some((file.id, Arc::clone(file.file.as_ref()?))))
+            .collect();
+        let sizes = self
+            .blocking(move || {
+                let modified = std::fs::metadata(directory).and_then(|m| m.modified()).ok();
+                let sizes: Vec<_> = open
+                    .into_iter()
+                    .filter_map(|(id, file)| Some((id, file.metadata().ok()?.len())))
+                    .collect();
+                Ok((modified, sizes))
+            })
+            .await?;
+        let Ok((modified, sizes)) = sizes else {
+            return Ok(());
+        };
+        if modified != self.directory_modified {
+            self.directory_modified = modified;
+            self.look_at = None;
+        }
+        let now = self.now_millis();
+        for (id, size) in sizes {
+            let Some(file) = self.files.get_mut(&id) else {
+                continue;
+            };
+            if size > file.size {
+                file.grown = Instant::now();
+            }
+            let cut = size < file.known().offset;
+            if cut && file.vanished {
+                file.file = None;
+                file.gone = Some(now);
+                self.parts.stats.files_truncated.add(1);
+                tracing::warn!(flow = self.id, path = %file.path.display(),
+                    "a file that left the directory was truncated");
+            } else if cut {
+                self.look_at = None;
+            } else {
+                file.size = size;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that left their name: what has no newline is sent after a while, then the descriptor is
+    /// closed. Descriptors of idle files are closed as well.
+    async fn settle_moved(&mut self) -> Result<(), Aborted> {
+        let many = self.files.values().filter(|f| f.file.is_some()).count() > MAX_OPEN / 2;
+        let quiet: Vec<Generation> = self
+            .files
+            .values()
+            .filter(|file| file.file.is_some() && file.hold.is_none() && file.limit.is_none())
+            .filter(|file| file.grown.elapsed() >= LINGER || (many && !file.moved))
+            .map(|file| file.id)
+            .collect();
+        for id in quiet {
+            self.settle(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, id: Generation) -> Result<(), Aborted> {
+        let Some(file) = self.files.get(&id) else {
+            return Ok(());
+        };
+        let unread = file.size > file.offset();
+        if unread && file.moved && file.stalled == Some(file.size) {
+            return self.send_partial(id).await;
+        }
+        let now = self.now_millis();
+        let Some(file) = self.files.get_mut(&id).filter(|_| !unread) else {
+            return Ok(());
+        };
+        if !file.vanished {
+            file.file = None;
+        } else if file.acks.is_settled() {
+            file.file = None;
+            file.gone = Some(now);
+            self.save_at.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    /// Before the end of the process: files that no later start can find.
+    pub(super) async fn read_unreachable(&mut self) -> Result<(), Aborted> {
+        let vanished: Vec<Generation> = self
+            .files
+            .values()
+            .filter(|file| file.vanished && file.file.is_some())
+            .map(|file| file.id)
+            .collect();
+        self.take_sizes().await?;
+        for id in vanished {
+            while self.read_file(id).await? {}
+            self.send_partial(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads one block of a file and sends its lines. True when that brought the file forward.
+    async fn read_file(&mut self, id: Generation) -> Result<bool, Aborted> {
+        let Some(file) = self.files.get_mut(&id) else {
+            return Ok(false);
+        };
+        if let Some(limit) = file.limit {
+            // The copy is shorter than what was read: nothing more is read until all that is settled.
+            if !file.acks.is_settled() {
+                return Ok(false);
+            }
+            file.acks = crate::acks::Acks::starting_at(limit);
+            file.limit = None;
+            file.searched = None;
+        }
+        if file.fresh && !self.may_begin(id).await? {
+            return Ok(false);
+        }
+        let Some(file) = self.files.get(&id) else {
+            return Ok(false);
+        };
+        if let Some(from) = file.searched {
+            return self.search(id, from).await;
+        }
+        let most = if file.long { LONG } else { BLOCK };
+        let want =
+            usize::try_from(file.size.saturating_sub(file.offset())).map_or(most, |n| n.min(most));
+        let offset = file.offset();
+        let Some((block, memory)) = self.block(id, offset, want).await? else {
+            return Ok(false);
+        };
+        let lines = split::lines(&block, offset);
+        let Some(file) = self.files.get_mut(&id) else {
+            return Ok(false);
+        };
+        if lines.is_empty() {
+            let read_to = offset + block.len() as u64;
+            if block.len() < BLOCK {
+                file.stalled = Some(read_to);
+                return Ok(false);
+            }
+            if block.len() >= LONG {
+                file.searched = Some(read_to);
+            } else if file.long {
+                file.stalled = Some(read_to);
+                return Ok(false);
+            }
+            file.long = true;
+            return Ok(true);
+        }
+        file.long = false;
+        self.send(id, lines, memory).await?;
+        Ok(true)
+    }
+
+    /// A block of the file, and the memory it takes. `None` when it cannot be had now.
+    async fn block(
+        &mut self,
+        id: Generation,
+        at: u64,
+        want: usize,
+    ) -> Result<Option<(Bytes, Arc<OwnedSemaphorePermit>)>, Aborted> {
+        let permits = u32::try_from(want.div_ceil(1024)).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.parts.memory).acquire_many_owned(permits);
+        let Ok(memory) = self.serving(memory).await? else {
+            return Ok(None);
+        };
+        let Some(file) = self.files.get(&id) else {
+            return Ok(None);
+        };
+        let Some(descriptor) = file.file.clone() else {
+            return Ok(None);
+        };
+        let (head, path) = (file.head, file.path.clone());
+        let read = self
+            .blocking(move || tail::read(&descriptor, at, want, &head))
+            .await?;
+        match read {
+            Ok(Read::Data { block, head }) => {
+                if let Some(file) = self.files.get_mut(&id) {
+                    file.head = head;
+                }
+                Ok(Some((block, Arc::new(memory))))
+            }
+            Ok(Read::Replaced) => {
+                self.look_at = None;
+                Ok(None)
+            }
+            Err(error) => {
+                self.tell_unreadable(&path, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Looks for the end of a line that is longer than a record; then the record is what fits of it.
+    async fn search(&mut self, id: Generation, from: u64) -> Result<bool, Aborted> {
+        let Some(file) = self.files.get(&id) else {
+            return Ok(false);
+        };
+        let Some(descriptor) = file.file.clone() else {
+            return Ok(false);
+        };
+        let (offset, path) = (file.offset(), file.path.clone());
+        let found = match self
+            .blocking(move || tail::find_newline(&descriptor, from))
+            .await?
+        {
+            Ok(found) => found,
+            Err(error) => {
+                self.tell_unreadable(&path, &error);
+                return Ok(false);
+            }
+        };
+        match found {
+            Err(searched) => {
+                if let Some(file) = self.files.get_mut(&id) {
+                    file.searched = Some(searched);
+                    file.stalled = Some(searched);
+                }
+                Ok(searched > from)
+            }
+            Ok(newline) => {
+                // One byte more than any record may have, so that it is cut.
+                let block = self.block(id, offset, RECORD_LIMIT + 1).await?;
+                let Some((data, memory)) = block else {
+                    return Ok(false);
+                };
+                if let Some(file) = self.files.get_mut(&id) {
+                    file.searched = None;
+                    file.long = false;
+                }
+                let range = offset..newline + 1;
+                self.send(id, vec![Line { range, data }], memory).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Sends the last line of a file without its newline.
+    async fn send_partial(&mut self, id: Generation) -> Result<(), Aborted> {
+        let Some(file) = self.files.get(&id) else {
+            return Ok(());
+        };
+        let (offset, end) = (file.offset(), file.size);
+        if end <= offset {
+            return Ok(());
+        }
+        let want =
+            usize::try_from(end - offset).map_or(RECORD_LIMIT + 1, |n| n.min(RECORD_LIMIT + 1));
+        let Some((data, memory)) = self.block(id, offset, want).await? else {
+            return Ok(());
+        };
+        if data.len() < want {
+            return Ok(());
+        }
+        if let Some(file) = self.files.get_mut(&id) {
+            file.searched = None;
+            file.long = false;
+            tracing::info!(flow = self.id, path = %file.path.display(), bytes = end - offset,
+                "the last line has no newline and is sent as it is");
+        }
+        self.parts.stats.partial_lines.add(1);
+        self.send(
+            id,
+            vec![Line {
+                range: offset..end,
+                data,
+            }],
+            memory,
+        )
+        .await
+    }
+
+    /// Hands lines over, waits until they are admitted, and watches over them from then on.
+    async fn send(
+        &mut self,
+        id: Generation,
+        lines: Vec<Line>,
+        memory: Arc<OwnedSemaphorePermit>,
+    ) -> Result<(), Aborted> {
+        for part in lines.chunks(self.parts.config.max_buffer_records.max(1)) {
+            let records: Vec<Outgoing> =
+                part.iter().map(|line| self.outgoing(&line.data)).collect();
+            let start = part.last().and_then(|last| {
+                let file = self.files.get_mut(&id)?;
+                file.acks.send(last.range.end)
+            });
+            let Some(start) = start else { continue };
+            let admission = self.parts.destination.put_all(records.clone());
+            let outcomes = self.serving(admission).await?;
+            let chunk = Chunk {
+                file: id,
+                start,
+                records,
+                memory: Arc::clone(&memory),
+            };
+            let config = &self.parts.config;
+            let retry = RetryPolicy::unbounded(
+                config.retry_first.max(Duration::from_millis(1)),
+                config
+                    .retry_longest
+                    .max(config.retry_first)
+                    .max(Duration::from_millis(1)),
+            );
+            self.inflight.spawn(ship(
+                chunk,
+                outcomes,
+                Arc::clone(&self.parts.destination),
+                retry,
+                self.parts.chance.clone(),
+                Arc::clone(&self.parts.stats),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The record of a line: its key, and as much of it as fits beside the key.
+    fn outgoing(&self, line: &Bytes) -> Outgoing {
+        let config = &self.parts.config;
+        let fit = |key_len: usize| {
+            let record = split::cut(line, RECORD_LIMIT - key_len, &config.terminator)?;
+            self.parts.stats.records_truncated.add(1);
+            tracing::warn!(
+                flow = self.id,
+                limit = RECORD_LIMIT - key_len,
+                "a line was cut"
+            );
+            Some(record)
+        };
+        match config.partition_key {
+            PartitionKey::Random => {
+                let key = partition_key(config.partition_key, line, &self.parts.chance);
+                let data = fit(key.len()).unwrap_or_else(|| line.clone());
+                Outgoing { key, data }
+            }
+            PartitionKey::Deterministic => {
+                let data = fit(crate::delivery::LONGEST_KEY).unwrap_or_else(|| line.clone());
+                let key = partition_key(config.partition_key, &data, &self.parts.chance);
+                Outgoing { key, data }
+            }
+        }
+    }
+
+    /// Whether a file of which nothing was read may be read. One that repeats the start of another is
+    /// held back: it is the copy of a file that is about to be truncated, and what was read there is
+    /// not to be sent again. If the truncation does not come, it is a file of its own.
+    async fn may_begin(&mut self, id: Generation) -> Result<bool, Aborted> {
+        let Some(file) = self.files.get(&id) else {
+            return Ok(false);
+        };
+        let same = |hold: &Hold| {
+            hold.size == file.size && self.files.get(&hold.of).is_some_and(|of| of.gone.is_none())
+        };
+        if let Some(hold) = file.hold.filter(same) {
+            if hold.since.elapsed() < self.parts.config.copy_hold {
+                return Ok(false);
+            }
+            tracing::warn!(flow = self.id, path = %file.path.display(),
+                "file repeats the start of another that was not truncated; it is sent as a file of its own");
+        } else {
+            match self.copy_of(id).await? {
+                Copy::Not => {}
+                Copy::Unsettled => {
+                    self.look_at = None;
+                    return Ok(false);
+                }
+                Copy::Of(of) => {
+                    if let Some(file) = self.files.get_mut(&id) {
+                        if file.hold.is_none() {
+                            tracing::info!(flow = self.id, path = %file.path.display(),
+                                "file repeats the start of another; held back as its copy");
+                        }
+                        file.hold = Some(Hold {
+                            of,
+                            size: file.size,
+                            since: Instant::now(),
+                        });
+                    }
+                    return Ok(false);
+                }
+            }
+        }
+        if let Some(file) = self.files.get_mut(&id) {
+            file.fresh = false;
+            file.hold = None;
+        }
+        Ok(true)
+    }
+
+    async fn copy_of(&mut self, id: Generation) -> Result<Copy, Aborted> {
+        let Some(file) = self.files.get(&id) else {
+            return Ok(Copy::Not);
+        };
+        let Some(descriptor) = file.file.clone() else {
+            return Ok(Copy::Unsettled);
+        };
+        let candidates: Vec<Candidate> = self
+            .files
+            .values()
+            .rev()
+            .filter(|other| other.id != id && !other.fresh && other.gone.is_none())
+            .filter(|other| !other.head.is_empty() && other.limit.is_none())
+            .map(|other| Candidate {
+                id: other.id,
+                head: other.head,
+                offset: other.offset(),
+                path: other.path.clone(),
+                place: other.place,
+                file: other.file.clone(),
+            })
+            .collect();
+        if candidates.is_empty() {
+            return Ok(Copy::Not);
+        }
+        let found = self
+            .blocking(move || find_original(&descriptor, &candidates))
+            .await?;
+        Ok(found.unwrap_or_else(|error| {
+            let path = self
+                .files
+                .get(&id)
+                .map(|file| file.path.clone())
+                .unwrap_or_default();
+            self.tell_unreadable(&path, &error);
+            Copy::Unsettled
+        }))
+    }
+}
+
+fn find_original(copy: &File, candidates: &[Candidate]) -> io::Result<Copy> {
+    let start = head_bytes(copy)?;
+    for candidate in candidates {
+        // A copy that is still short is compared with the file itself.
+        if start.len() >= candidate.head.len && !candidate.head.matches(&start) {
+            continue;
+        }
+        let opened;
+        let original = match &candidate.file {
+            Some(file) => file.as_ref(),
+            None => match tail::open(&candidate.path, &candidate.place) {
+                Ok(Some(file)) => {
+                    opened = file;
+                    &opened
+                }
+                Ok(None) => return Ok(Copy::Unsettled),
+                Err(_) => continue,
+            },
+        };
+        let intact = original.metadata()?.len() >= candidate.offset
+            && candidate.head.matches(&head_bytes(original)?);
+        if !intact {
+            return Ok(Copy::Unsettled);
+        }
+        if tail::repeats(copy, original)? {
+            return Ok(Copy::Of(candidate.id));
+        }
+        // It may have been truncated while it was compared.
+        if !candidate.head.matches(&head_bytes(original)?) {
+            return Ok(Copy::Unsettled);
+        }
+    }
+    Ok(Copy::Not)
+}
+
+fn head_bytes(file: &File) -> io::Result<Vec<u8>> {
+    let mut start = vec![0; HEAD_BYTES];
+    let got = crate::scan::read_fully(file, &mut start, 0)?;
+    start.truncate(got);
+    Ok(start)
+}
