@@ -308,6 +308,9 @@ impl Taker {
     }
 }
 
+/// Attempts at one take.
+const TAKE_ATTEMPTS: usize = 3;
+
 /// Takes one lease: the row as it is then, and when the write began.
 async fn take_one(
     store: Arc<dyn LeaseStore>,
@@ -321,33 +324,32 @@ async fn take_one(
     } = take;
     if stale && why == Why::Stolen {
         let owner = seen.owner.clone();
-        seen = store
-            .get(&seen.key)
-            .await
-            .ok()
-            .flatten()
-            .filter(|l| l.owner == owner)?;
+        let now = store.get(&seen.key).await.ok().flatten();
+        seen = now.filter(|lease| lease.owner == owner)?;
     }
-    let begun = Instant::now();
-    match store.take(&seen, &me).await {
-        Ok(Written::Done(Some(lease))) => Some((*lease, why, begun)),
-        Ok(Written::Done(None)) => {
-            // A store that does not give the row back: nobody else can have written meanwhile.
-            let lease = store.get(&seen.key).await.ok().flatten()?;
-            (lease.owner.as_deref() == Some(&me)).then_some((lease, why, begun))
-        }
-        Ok(Written::Refused(Some(row))) => {
-            // The answer to the first attempt was lost: its effect is what the next one met.
-            let own = row.owner.as_deref() == Some(&me)
-                && Some(row.counter) == seen.counter.checked_add(1)
-                && row.checkpoint_owner.is_none()
-                && seen.owner.as_deref() != Some(&me);
-            own.then_some((*row, why, begun))
-        }
-        Ok(Written::Refused(None)) => None,
-        Err(error) => {
-            tracing::warn!(shard = seen.key, %error, "lease not taken");
-            None
+    // The earliest write of ours that may have taken effect: others count from then.
+    let mut in_doubt = None;
+    for attempt in 1..=TAKE_ATTEMPTS {
+        let begun = Instant::now();
+        match store.take(&seen, &me).await {
+            Ok(Written::Done(Some(lease))) => return Some((*lease, why, begun)),
+            Ok(Written::Refused(Some(row))) => {
+                let own = row.owner.as_deref() == Some(&me)
+                    && Some(row.counter) == seen.counter.checked_add(1)
+                    && row.checkpoint_owner.is_none();
+                return in_doubt.filter(|_| own).map(|begun| (*row, why, begun));
+            }
+            Ok(Written::Done(None) | Written::Refused(None)) => return None,
+            Err(error) => {
+                tracing::warn!(shard = seen.key, %error, attempt, "lease not taken");
+                if !error.is_retryable() {
+                    return None;
+                }
+                if error.may_have_taken_effect() {
+                    in_doubt.get_or_insert(begun);
+                }
+            }
         }
     }
+    None
 }

@@ -335,7 +335,7 @@ impl Options {
             table: settings
                 .text("tableName")
                 .unwrap_or_else(|| application.to_owned()),
-            worker,
+            worker: settings.text("workerIdentifier").unwrap_or(worker),
             failover,
             epsilon,
             take_interval: settings

@@ -11,6 +11,7 @@ use aws::dynamodb::{
     Placeholders, PutItem, ReturnValues, Scan, UpdateItem, condition_failed_item,
 };
 use futures::future::BoxFuture;
+use runtime::RetryPolicy;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct DynamoDbLeases {
     client: Client,
+    /// Makes one attempt a call.
+    once: Client,
     table: String,
     billing: BillingMode,
     deletion_protection: bool,
@@ -33,6 +36,7 @@ impl DynamoDbLeases {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self {
+            once: client.with_retry(RetryPolicy::none()),
             client,
             table: table.into(),
             billing: BillingMode::PayPerRequest,
@@ -65,7 +69,7 @@ impl DynamoDbLeases {
                 ReturnValues::None
             },
         };
-        match self.client.update_item(&input).await {
+        match self.once.update_item(&input).await {
             Ok(item) => Ok(Written::Done(read_lease(item)?)),
             Err(error) if error.kind() == ErrorKind::ConditionFailed => {
                 // The row comes with the error; an endpoint that does not send it is asked.

@@ -18,6 +18,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Commands that may wait for one lease's task.
 const QUEUE: usize = 16;
 
+/// Attempts at one checkpoint, or at giving a lease back, and the first pause between them.
+const ATTEMPTS: u32 = 5;
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+
 /// How a lease is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeping {
@@ -279,11 +283,13 @@ impl Keeper {
     }
 
     /// All our writes are conditional on the counter we know and raise it by one: while the outcome of
-    /// any is unknown, the row can only be one ahead, in our name.
+    /// any is unknown, the row can only be one ahead, in our name. While none is, nobody but another
+    /// can have moved it, not even in our name.
     fn judge(&self, row: Option<Box<Lease>>) -> Verdict {
         match row {
             Some(row)
-                if row.actual_owner() == Some(&*self.keeping.worker)
+                if self.in_doubt
+                    && row.actual_owner() == Some(&*self.keeping.worker)
                     && row.checkpoint_owner.is_none()
                     && Some(row.counter) == self.lease.counter.checked_add(1) =>
             {
@@ -310,11 +316,6 @@ impl Keeper {
                     return Ok(());
                 }
                 Ok(Ok(Written::Refused(row))) => match self.judge(row) {
-                    Verdict::OwnEffect(_) if !self.in_doubt => {
-                        // Nothing else of ours was under way: this very renewal took effect.
-                        self.wrote(start);
-                        return Ok(());
-                    }
                     Verdict::OwnEffect(row) => self.adopt(&row),
                     Verdict::Lost => return Err(self.lost("another worker wrote to it")),
                 },
@@ -331,7 +332,7 @@ impl Keeper {
 
     /// Tries again soon, at a growing distance, until the lease expires.
     fn failed(&mut self, error: &StoreError) {
-        self.in_doubt = true;
+        self.in_doubt |= error.may_have_taken_effect();
         self.failures = self.failures.saturating_add(1);
         self.keeping.failed_renewals.add(1);
         tracing::warn!(shard = self.lease.key, %error, "lease not renewed; trying again");
@@ -340,7 +341,8 @@ impl Keeper {
     }
 
     async fn checkpoint(&mut self, position: &Position) -> Result<(), CheckpointError> {
-        for _ in 0..3 {
+        let mut delay = FIRST_DELAY;
+        for attempt in 1.. {
             if *position == self.lease.checkpoint {
                 return Ok(());
             }
@@ -358,34 +360,39 @@ impl Keeper {
                 let _permit = keeping.permits.acquire().await;
                 keeping.store.checkpoint(&lease, position).await
             };
-            match timeout_at(self.valid_until, write).await {
+            let error = match timeout_at(self.valid_until, write).await {
                 Ok(Ok(Written::Done(_))) => {
                     self.wrote(start);
                     self.at(position.clone());
                     return Ok(());
                 }
                 Ok(Ok(Written::Refused(row))) => match self.judge(row) {
-                    Verdict::OwnEffect(row) => self.adopt(&row),
+                    Verdict::OwnEffect(row) => {
+                        self.adopt(&row);
+                        continue;
+                    }
                     Verdict::Lost => {
                         self.lost("a checkpoint was refused: another worker wrote to it");
                         return Err(CheckpointError::LeaseLost);
                     }
                 },
-                Ok(Err(error)) => {
-                    self.in_doubt = true;
-                    return Err(CheckpointError::from_store(error));
-                }
+                Ok(Err(error)) => error,
                 Err(_) => {
                     self.lost("not renewed in time: others may own it");
                     return Err(CheckpointError::LeaseLost);
                 }
+            };
+            self.in_doubt |= error.may_have_taken_effect();
+            // A renewal that is due goes before another attempt.
+            let again = Instant::now() + delay;
+            if attempt >= ATTEMPTS || !error.is_retryable() || again >= self.next_renewal {
+                return Err(CheckpointError::from_store(error));
             }
+            tracing::debug!(shard = self.lease.key, %error, "checkpoint not written; trying again");
+            sleep_until(again).await;
+            delay *= 2;
         }
-        if *position == self.lease.checkpoint {
-            Ok(())
-        } else {
-            Err(CheckpointError::LeaseLost)
-        }
+        Err(CheckpointError::LeaseLost)
     }
 
     async fn set_children(&mut self, children: BTreeSet<String>) -> Result<(), StoreError> {
@@ -397,18 +404,24 @@ impl Keeper {
         Ok(())
     }
 
-    /// Conditional on the owner alone: a renewal whose outcome is unknown is no obstacle.
+    /// Conditional on the owner alone: a renewal whose outcome is unknown is no obstacle, and an attempt
+    /// whose answer was lost makes the next one moot.
     async fn evict(&mut self) {
-        let evict = self
-            .keeping
-            .store
-            .evict(&self.lease.key, &self.keeping.worker);
-        match timeout_at(self.valid_until, evict).await {
-            Ok(Ok(_)) => tracing::debug!(shard = self.lease.key, "lease given back"),
-            Ok(Err(error)) => {
-                tracing::warn!(shard = self.lease.key, %error, "lease not given back; it will expire");
+        let key = &self.lease.key;
+        let mut delay = FIRST_DELAY;
+        for attempt in 1..=ATTEMPTS {
+            let evict = self.keeping.store.evict(key, &self.keeping.worker);
+            match timeout_at(self.valid_until, evict).await {
+                Ok(Ok(_)) => return tracing::debug!(shard = key, "lease given back"),
+                Ok(Err(error)) => {
+                    tracing::warn!(shard = key, %error, attempt, "lease not given back");
+                }
+                Err(_) => {
+                    return tracing::warn!(shard = key, "lease not given back; it expired");
+                }
             }
-            Err(_) => tracing::warn!(shard = self.lease.key, "lease not given back; it expired"),
+            sleep_until(Instant::now() + delay).await;
+            delay *= 2;
         }
     }
 

@@ -33,6 +33,17 @@ impl StoreError {
         }
     }
 
+    /// True when the call may have taken effect although it failed.
+    #[must_use]
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Service(error) => error.may_have_taken_effect(),
+            // The write was answered; its answer was not understood.
+            Self::Row(_) => true,
+            Self::Refused(_) => false,
+        }
+    }
+
     /// True when the same call may succeed later without anyone's doing.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -75,8 +86,8 @@ pub enum Written {
 /// Where leases are kept. Every write but [`LeaseStore::delete_finished`] is one conditional update of single
 /// attributes, so that attributes of other writers survive; a row is only ever made where none is.
 ///
-/// A write whose answer was lost may be tried again by the store and then be refused by its own
-/// effect: the caller compares the row that comes with [`Written::Refused`].
+/// Conditional writes make one attempt: who repeats one after a lost answer must expect to be refused
+/// by its own effect, and only then may take the row that comes with [`Written::Refused`] for it.
 pub trait LeaseStore: Send + Sync + fmt::Debug {
     /// The table, or `None` when there is none.
     fn describe(&self) -> BoxFuture<'_, Result<Option<TableInfo>, StoreError>>;
@@ -100,7 +111,7 @@ pub trait LeaseStore: Send + Sync + fmt::Debug {
         counter: u64,
         throughput_kbps: Option<f64>,
     ) -> BoxFuture<'a, Result<Written, StoreError>>;
-    /// Makes `worker` the owner, if the counter is still the one of `seen`.
+    /// Makes `worker` the owner, if the counter is still the one of `seen`; gives the row as it is then.
     fn take<'a>(
         &'a self,
         seen: &'a Lease,
