@@ -7,19 +7,19 @@ use kcl::{
     ShardContext, ShardEnd,
 };
 use local::{Limits, Local, LocalOptions};
-use runtime::{Chance, TokioClock};
+use runtime::{Chance, TokioClock, WallClock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub const STREAM: &str = "orders";
-pub const APP: &str = "app";
+pub(crate) const STREAM: &str = "orders";
+pub(crate) const APP: &str = "app";
 
 /// What processors were told, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     Initialized { checkpoint: String },
     Records(Vec<String>),
     Lost,
@@ -28,17 +28,17 @@ pub enum Told {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    pub worker: String,
-    pub shard: String,
-    pub told: Told,
+pub(crate) struct Call {
+    pub(crate) worker: String,
+    pub(crate) shard: String,
+    pub(crate) told: Told,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Calls(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Calls(Arc<Mutex<Vec<Call>>>);
 
 impl Calls {
-    pub fn push(&self, worker: &str, shard: &str, told: Told) {
+    pub(crate) fn push(&self, worker: &str, shard: &str, told: Told) {
         let call = Call {
             worker: worker.to_owned(),
             shard: shard.to_owned(),
@@ -47,12 +47,12 @@ impl Calls {
         self.0.lock().unwrap().push(call);
     }
 
-    pub fn all(&self) -> Vec<Call> {
+    pub(crate) fn all(&self) -> Vec<Call> {
         self.0.lock().unwrap().clone()
     }
 
     /// How often each payload was delivered.
-    pub fn deliveries(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn deliveries(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for call in self.all() {
             if let Told::Records(records) = call.told {
@@ -64,17 +64,17 @@ impl Calls {
         counts
     }
 
-    pub fn delivered(&self) -> BTreeSet<String> {
+    pub(crate) fn delivered(&self) -> BTreeSet<String> {
         self.deliveries().into_keys().collect()
     }
 }
 
 /// Writes down what it is told, and checkpoints after each batch unless told otherwise.
-pub struct Recorder {
-    pub worker: String,
-    pub shard: String,
-    pub calls: Calls,
-    pub checkpoints: bool,
+pub(crate) struct Recorder {
+    pub(crate) worker: String,
+    pub(crate) shard: String,
+    pub(crate) calls: Calls,
+    pub(crate) checkpoints: bool,
 }
 
 impl RecordProcessor for Recorder {
@@ -112,39 +112,41 @@ impl RecordProcessor for Recorder {
     }
 }
 
-pub fn text(data: &[u8]) -> String {
+pub(crate) fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }
 
-pub type Running = JoinHandle<Result<Report, SchedulerError>>;
+pub(crate) type Running = JoinHandle<Result<Report, SchedulerError>>;
 
 /// A worker that runs.
-pub struct Worker {
-    pub handle: kcl::Handle,
-    pub stop: CancellationToken,
-    pub task: Running,
+pub(crate) struct Worker {
+    pub(crate) handle: kcl::Handle,
+    pub(crate) stop: CancellationToken,
+    pub(crate) task: Running,
 }
 
 impl Worker {
-    pub async fn stop(self) -> Report {
+    pub(crate) async fn stop(self) -> Report {
         self.stop.cancel();
         self.task.await.unwrap().unwrap()
     }
 
     /// As a crash: nothing is given back.
-    pub async fn crash(self) {
+    pub(crate) async fn crash(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
-pub struct World {
-    pub local: Local,
-    pub calls: Calls,
+pub(crate) struct World {
+    pub(crate) local: Local,
+    pub(crate) calls: Calls,
+    /// The one wall clock of the world.
+    pub(crate) clock: Arc<dyn WallClock>,
 }
 
 impl World {
-    pub fn new(shards: u32) -> Self {
+    pub(crate) fn new(shards: u32) -> Self {
         Self::with(
             shards,
             LocalOptions {
@@ -154,30 +156,36 @@ impl World {
         )
     }
 
-    pub fn with(shards: u32, options: LocalOptions) -> Self {
+    pub(crate) fn with(shards: u32, options: LocalOptions) -> Self {
+        let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(begin()));
+        let options = LocalOptions {
+            clock: Some(Arc::clone(&clock)),
+            ..options
+        };
         let local = Local::new(options).unwrap();
         local.create_stream(STREAM, shards).unwrap();
         Self {
             local,
             calls: Calls::default(),
+            clock,
         }
     }
 
-    pub fn config(&self) -> aws::Config {
+    pub(crate) fn config(&self) -> aws::Config {
         let local = self.local.clone();
         let transport = aws::InProcess::new(move |request| {
             let local = local.clone();
             async move { local.handle(request).await }
         });
-        config(Arc::new(transport))
+        config(Arc::new(transport), &self.clock)
     }
 
     /// A builder for a worker that records what it is told.
-    pub fn worker(&self, id: &str) -> SchedulerBuilder<impl kcl::ProcessorFactory> {
+    pub(crate) fn worker(&self, id: &str) -> SchedulerBuilder<impl kcl::ProcessorFactory> {
         self.worker_with(id, self.config(), true)
     }
 
-    pub fn worker_with(
+    pub(crate) fn worker_with(
         &self,
         id: &str,
         config: aws::Config,
@@ -193,16 +201,16 @@ impl World {
         builder(id, config, factory)
     }
 
-    pub async fn start(&self, id: &str) -> Worker {
+    pub(crate) async fn start(&self, id: &str) -> Worker {
         start(self.worker(id)).await
     }
 
     /// Puts records `from..to`, each with a key of its own.
-    pub async fn put(&self, numbers: std::ops::Range<u32>) {
+    pub(crate) async fn put(&self, numbers: std::ops::Range<u32>) {
         put(&self.config(), numbers).await;
     }
 
-    pub fn all_put(&self) -> BTreeSet<String> {
+    pub(crate) fn all_put(&self) -> BTreeSet<String> {
         self.local
             .records(STREAM)
             .iter()
@@ -210,7 +218,7 @@ impl World {
             .collect()
     }
 
-    pub async fn rows(&self) -> Vec<aws::dynamodb::Item> {
+    pub(crate) async fn rows(&self) -> Vec<aws::dynamodb::Item> {
         let client = aws::dynamodb::Client::new(&self.config());
         let scan = aws::dynamodb::Scan {
             table_name: APP.to_owned(),
@@ -220,7 +228,7 @@ impl World {
     }
 
     /// An attribute of a lease's row, as text.
-    pub async fn attribute(&self, shard: &str, name: &str) -> Option<String> {
+    pub(crate) async fn attribute(&self, shard: &str, name: &str) -> Option<String> {
         let rows = self.rows().await;
         let row = rows
             .iter()
@@ -229,7 +237,7 @@ impl World {
         value.as_s().or_else(|| value.as_n()).map(str::to_owned)
     }
 
-    pub async fn owners(&self) -> Vec<Option<String>> {
+    pub(crate) async fn owners(&self) -> Vec<Option<String>> {
         let mut rows = self.rows().await;
         rows.sort_by_key(|row| row["leaseKey"].as_s().map(str::to_owned));
         rows.iter()
@@ -241,7 +249,7 @@ impl World {
             .collect()
     }
 
-    pub async fn until_all_delivered(&self) {
+    pub(crate) async fn until_all_delivered(&self) {
         until("all records are delivered", || {
             self.calls.delivered() == self.all_put()
         })
@@ -249,21 +257,27 @@ impl World {
     }
 }
 
-pub fn config(transport: Arc<dyn aws::Transport>) -> aws::Config {
+/// When the world began; tests begin to count with it.
+fn begin() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+pub(crate) fn config(
+    transport: Arc<dyn aws::Transport>,
+    clock: &Arc<dyn WallClock>,
+) -> aws::Config {
     aws::Config::builder()
         .environment(aws::Environment::fixed::<&str, &str>([]))
         .region("us-east-1")
         .credentials(aws::Credentials::new("AKIDEXAMPLE", "secret", None))
         .transport(transport)
-        .clock(Arc::new(TokioClock::starting_at(
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        )))
+        .clock(Arc::clone(clock))
         .chance(Chance::seeded(1))
         .load()
         .unwrap()
 }
 
-pub fn builder<F: kcl::ProcessorFactory>(
+pub(crate) fn builder<F: kcl::ProcessorFactory>(
     id: &str,
     config: aws::Config,
     factory: F,
@@ -276,14 +290,14 @@ pub fn builder<F: kcl::ProcessorFactory>(
         .chance(Chance::seeded(7))
 }
 
-pub async fn start<F: kcl::ProcessorFactory>(builder: SchedulerBuilder<F>) -> Worker {
+pub(crate) async fn start<F: kcl::ProcessorFactory>(builder: SchedulerBuilder<F>) -> Worker {
     let scheduler = builder.build().await.unwrap();
     let (handle, stop) = (scheduler.handle(), CancellationToken::new());
     let task = tokio::spawn(scheduler.run(stop.clone()));
     Worker { handle, stop, task }
 }
 
-pub async fn put(config: &aws::Config, numbers: std::ops::Range<u32>) {
+pub(crate) async fn put(config: &aws::Config, numbers: std::ops::Range<u32>) {
     let client = aws::kinesis::Client::new(config);
     let keys: Vec<String> = numbers.map(|n| format!("r{n}")).collect();
     for keys in keys.chunks(500) {
@@ -303,7 +317,7 @@ pub async fn put(config: &aws::Config, numbers: std::ops::Range<u32>) {
 }
 
 /// Waits, on the paused clock, until the condition holds; fails after an hour of it.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..36_000 {
         if condition() {
             return;
@@ -313,7 +327,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     panic!("still not after an hour: {what}");
 }
 
-pub async fn until_async<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+pub(crate) async fn until_async<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     for _ in 0..36_000 {
         if condition().await {
             return;
