@@ -37,11 +37,21 @@ struct Uses {
 
 fn uses() -> BTreeMap<String, Uses> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let mut all = BTreeMap::new();
     for package in metadata["packages"].as_array().expect("packages") {
@@ -61,15 +71,25 @@ fn uses() -> BTreeMap<String, Uses> {
 #[test]
 fn no_crate_uses_one_that_it_must_not_see() {
     let uses = uses();
-    let known: BTreeSet<&str> = ARROWS.iter().map(|a| a.0).chain(OUTSIDE.iter().copied()).collect();
+    let known: BTreeSet<&str> = ARROWS
+        .iter()
+        .map(|a| a.0)
+        .chain(OUTSIDE.iter().copied())
+        .collect();
     let found: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
     assert_eq!(found, known, "a crate is not in the table, or is gone");
     for (name, allowed) in ARROWS {
         let inside = |set: &BTreeSet<String>| -> BTreeSet<String> {
-            set.iter().filter(|n| known.contains(n.as_str())).cloned().collect()
+            set.iter()
+                .filter(|n| known.contains(n.as_str()))
+                .cloned()
+                .collect()
         };
         for used in inside(&uses[*name].normal) {
-            assert!(allowed.contains(&used.as_str()), "{name} must not use {used}");
+            assert!(
+                allowed.contains(&used.as_str()),
+                "{name} must not use {used}"
+            );
         }
         for used in inside(&uses[*name].tests) {
             let fine = allowed.contains(&used.as_str()) || FOR_TESTS.contains(&used.as_str());
@@ -83,7 +103,10 @@ fn no_crate_knows_what_its_room_must_not_know() {
     let uses = uses();
     for (name, never) in NEVER {
         for dependency in *never {
-            assert!(!uses[*name].normal.contains(*dependency), "{name} must not use {dependency}");
+            assert!(
+                !uses[*name].normal.contains(*dependency),
+                "{name} must not use {dependency}"
+            );
         }
     }
 }
