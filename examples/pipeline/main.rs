@@ -4,6 +4,7 @@
 //!
 //! Each part runs in a process of its own: the example starts itself again in a role.
 
+#![allow(unreachable_pub, reason = "a program has no public interface")]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -50,6 +51,11 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("pipeline: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
             ExitCode::FAILURE
         }
     }

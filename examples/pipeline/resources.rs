@@ -17,7 +17,7 @@ pub struct Resources {
     pub stream: String,
     /// The application, which is the lease table's name.
     pub application: String,
-    /// True once the stream was made by this process.
+    /// True once this process has asked for the stream.
     made_stream: bool,
 }
 
@@ -52,8 +52,12 @@ impl Resources {
 
     /// Makes the stream; one of that name must not exist.
     pub async fn create(&mut self, shards: u32) -> Result<(), Failure> {
-        self.kinesis.create_stream(&self.stream, shards).await?;
+        // Asked for is as good as made: a Ctrl-C may come before the answer.
         self.made_stream = true;
+        if let Err(error) = self.kinesis.create_stream(&self.stream, shards).await {
+            self.made_stream = error.kind() != ErrorKind::InUse;
+            return Err(error.into());
+        }
         while !self.is_active().await? {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -143,19 +147,30 @@ impl Resources {
 
     /// Deletes what was made. The table's name is the stream's, which was new: the workers made it.
     pub async fn delete(&self) -> Result<(), Failure> {
-        if !self.made_stream {
-            return Ok(());
-        }
-        let stream = self.kinesis.delete_stream(&self.stream).await;
-        let table = self.dynamodb.delete_table(&self.application).await;
-        for outcome in [stream, table] {
-            match outcome {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+        if self.made_stream {
+            gone("stream", || self.kinesis.delete_stream(&self.stream)).await?;
+            gone("table", || self.dynamodb.delete_table(&self.application)).await?;
         }
         Ok(())
     }
+}
+
+/// Deletes until there is nothing to delete: what is still being made or changed refuses at first.
+async fn gone<Deletion>(what: &str, mut delete: impl FnMut() -> Deletion) -> Result<(), Failure>
+where
+    Deletion: Future<Output = Result<(), aws::Error>>,
+{
+    const ATTEMPTS: u32 = 60;
+    for _ in 0..ATTEMPTS {
+        match delete().await {
+            Err(error) if error.kind() == ErrorKind::InUse => {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => return Ok(()),
+        }
+    }
+    Err(format!("the {what} could not be deleted: it stays in use; delete it by hand").into())
 }
 
 fn range(shard: &Shard) -> (u128, u128) {

@@ -59,6 +59,7 @@ pub async fn run(
         .worker_id(worker)
         .initial_position(InitialPosition::TrimHorizon)
         .failover_time(FAILOVER)
+        .set("parentShardPollIntervalMillis", "1000")
         .build()
         .await?;
     scheduler.run(stop).await?;
