@@ -81,6 +81,17 @@ impl Checkpointer {
         }
     }
 
+    /// The last record that may be checkpointed.
+    pub(crate) fn permitted(&self) -> Position {
+        self.largest.lock().clone()
+    }
+
+    /// Takes a permission back: the processor failed on the records behind `position`, and a checkpoint
+    /// of everything delivered must not cover them.
+    pub(crate) fn retract(&self, position: Position) {
+        *self.largest.lock() = position.max(self.lease.checkpoint());
+    }
+
     /// The shard that this writes for.
     #[must_use]
     pub fn shard_id(&self) -> &str {
@@ -108,7 +119,7 @@ impl Checkpointer {
         self.lease.over().await;
     }
 
-    /// Checkpoints everything that was delivered so far.
+    /// Checkpoints everything that was delivered so far, but for a batch that the processor failed on.
     ///
     /// # Errors
     /// See [`CheckpointError`].

@@ -288,6 +288,7 @@ impl<F: ProcessorFactory> Consumer<F> {
         }
         let mut backoff = self.backoff();
         let mut first = true;
+        let before = checkpointer.permitted();
         loop {
             // Unpacked anew for each attempt: a clone of every batch would cost more than the rare
             // repetition.
@@ -296,10 +297,10 @@ impl<F: ProcessorFactory> Consumer<F> {
             if first {
                 self.meters.lost.add(unpacked.lost);
                 self.meters.unreadable.add(unpacked.unreadable);
-                if let Some(last) = unpacked.last {
-                    checkpointer.permit(last);
-                }
                 first = false;
+            }
+            if let Some(last) = unpacked.last {
+                checkpointer.permit(last);
             }
             if unpacked.records.is_empty() && !self.work.call_on_empty {
                 return Ok(());
@@ -336,6 +337,7 @@ impl<F: ProcessorFactory> Consumer<F> {
                         );
                         return Ok(());
                     }
+                    checkpointer.retract(before.clone());
                     self.stop_if_asked(failure)?;
                     self.pause(&mut backoff).await?;
                 }
