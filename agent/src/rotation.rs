@@ -60,6 +60,12 @@ pub enum Decision {
         /// The copy, an index of the scan.
         copy: usize,
     },
+    /// Nothing of it was read, and its file was truncated or is gone: it stands whole in another file
+    /// that is read by itself.
+    Elsewhere {
+        /// Which one.
+        id: Generation,
+    },
     /// Its content was cut off or replaced, and there is no copy.
     Truncated {
         /// Which one.
@@ -107,7 +113,7 @@ pub fn decide(known: &[Known], seen: &[Seen]) -> Vec<Decision> {
     let mut absorbed: BTreeSet<Generation> = BTreeSet::new();
     let mut kept: BTreeMap<Generation, Decision> = BTreeMap::new();
 
-    for k in known.iter().filter(|k| !k.gone && !k.fresh) {
+    for k in known.iter().filter(|k| !k.gone && k.held.is_none()) {
         if unchanged(k).is_some() {
             continue;
         }
@@ -139,6 +145,9 @@ pub fn decide(known: &[Known], seen: &[Seen]) -> Vec<Decision> {
                 }
             }
             (None, None, _) if k.gone => continue,
+            (None, None, _) if k.fresh && stands_elsewhere(k, seen) => {
+                Decision::Elsewhere { id: k.id }
+            }
             (None, None, Some(_)) => Decision::Truncated {
                 id: k.id,
                 unread: k.size.saturating_sub(k.offset),
@@ -161,6 +170,15 @@ pub fn decide(known: &[Known], seen: &[Seen]) -> Vec<Decision> {
 #[must_use]
 pub fn same_content(k: &Known, file: &Seen) -> bool {
     file.size >= k.offset && file.head.as_ref().is_none_or(|start| k.head.matches(start))
+}
+
+/// True when another file begins with all that was seen of this one.
+fn stands_elsewhere(k: &Known, seen: &[Seen]) -> bool {
+    k.held.is_some()
+        || seen.iter().any(|file| {
+            let begins = file.head.as_ref().is_some_and(|s| k.head.matches(s));
+            !k.head.is_empty() && begins && file.size >= k.size && !k.place.is(&file.place)
+        })
 }
 
 /// The copy that a generation lives on in: the file that was held back for it, else the best by size,

@@ -1,5 +1,5 @@
 use super::*;
-use Decision::{Continues, Copied, Created, Renamed, Truncated, Vanished};
+use Decision::{Continues, Copied, Created, Elsewhere, Renamed, Truncated, Vanished};
 
 fn place(inode: u64) -> Place {
     Place {
@@ -307,6 +307,22 @@ fn every_way_to_rotate_is_recognised() {
             vec![known(1, "app", 1, A, 0)],
             vec![seen("app", 1, B)],
             vec![Truncated { id: 1, unread: 15 }, Created { seen: 0 }],
+        ),
+        (
+            "copied and truncated before anything was read",
+            vec![known(1, "app", 1, A, 0)],
+            vec![seen("app", 1, C), seen("app.1", 2, A)],
+            vec![Copied { id: 1, copy: 1 }, Created { seen: 0 }],
+        ),
+        (
+            "copied and truncated before anything was read, and the copy is read already",
+            vec![known(1, "app", 1, A, 0), known(2, "app.1", 2, A, 10)],
+            vec![seen("app", 1, C), seen("app.1", 2, A)],
+            vec![
+                Elsewhere { id: 1 },
+                Continues { id: 2, seen: 1 },
+                Created { seen: 0 },
+            ],
         ),
         (
             "files outside of the glob are no one's concern",

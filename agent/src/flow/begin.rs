@@ -93,11 +93,13 @@ impl Flow {
                 }
             }
         };
-        let begun = starts(
+        let mut begun = starts(
             &scan.files,
             self.parts.config.initial,
             stored.original.as_ref(),
         );
+        // Older content goes first.
+        begun.sort_by_key(|(n, _)| scan.files.get(*n).map(|seen| seen.modified));
         let mut passed_over = 0u64;
         for (n, start) in begun {
             let Some(seen) = scan.files.get(n) else {

@@ -3,7 +3,7 @@
 use super::tracked::Tracked;
 use super::{Aborted, Flow};
 use crate::rotation::{Decision, Generation, Known, decide};
-use crate::scan::{Request, Scan, Skip, scan};
+use crate::scan::{Request, Scan, Seen, Skip, scan};
 use crate::tail;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -78,6 +78,7 @@ impl Flow {
     async fn apply(&mut self, decisions: Vec<Decision>, scan: Scan) -> Result<(), Aborted> {
         let mut changed = false;
         let mut created = BTreeSet::new();
+        let mut new: Vec<&Seen> = Vec::new();
         for decision in decisions {
             changed |= !matches!(decision, Decision::Continues { .. });
             match decision {
@@ -100,17 +101,27 @@ impl Flow {
                     }
                 }
                 Decision::Copied { id, copy } => self.move_to_copy(id, copy, &scan),
-                Decision::Truncated { id, unread } => self.give_up(id, unread),
-                Decision::Vanished { id } => self.vanish(id),
-                Decision::Created { seen } => {
-                    if let Some(seen) = scan.files.get(seen) {
-                        let id = self.take_id();
-                        tracing::info!(flow = self.id, path = %seen.path.display(), "new file");
-                        self.files.insert(id, Tracked::new(id, seen, 0));
-                        created.insert(id);
+                Decision::Elsewhere { id } => {
+                    if self
+                        .files
+                        .remove(&id)
+                        .is_some_and(|file| file.saved.is_some())
+                    {
+                        self.deleted.push(id);
                     }
                 }
+                Decision::Truncated { id, unread } => self.give_up(id, unread),
+                Decision::Vanished { id } => self.vanish(id),
+                Decision::Created { seen } => new.extend(scan.files.get(seen)),
             }
+        }
+        // Older content goes first.
+        new.sort_by_key(|seen| seen.modified);
+        for seen in new {
+            let id = self.take_id();
+            tracing::info!(flow = self.id, path = %seen.path.display(), "new file");
+            self.files.insert(id, Tracked::new(id, seen, 0));
+            created.insert(id);
         }
         self.forget_gone();
         self.tell_skipped(scan.skipped);
@@ -181,7 +192,7 @@ impl Flow {
             return;
         }
         file.gone = Some(now);
-        let unread = file.size.saturating_sub(file.offset());
+        let unread = file.own.saturating_sub(file.offset());
         if unread > 0 {
             self.parts.stats.bytes_lost.add(unread);
             tracing::warn!(flow = self.id, path = %file.path.display(), unread_bytes = unread,

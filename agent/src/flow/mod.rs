@@ -4,6 +4,7 @@
 //! time on a blocking thread while the task goes on taking acknowledgements and saving positions.
 
 mod begin;
+mod hold;
 mod look;
 mod read;
 pub(crate) use read::LONG;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,15 @@ pub(crate) struct Parts {
 #[derive(Debug, Clone, Copy)]
 struct Aborted;
 
+/// What reading waits for, while everything else goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocked {
+    /// The block before is not admitted yet.
+    Gate,
+    /// Memory for a block, in KiB.
+    Memory(u32),
+}
+
 /// A flow at work.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -69,7 +80,16 @@ pub(crate) struct Flow {
     next: Generation,
     /// Generations to be deleted from the store with the next save.
     deleted: Vec<Generation>,
-    inflight: JoinSet<Done>,
+    /// One task per block that is on its way.
+    inflight: JoinSet<()>,
+    /// Acknowledgements from those tasks; as many as chunks are in memory, which is bounded.
+    delivered: (UnboundedSender<Done>, UnboundedReceiver<Done>),
+    /// One block at a time is handed over, so that the order of a file holds.
+    gate: Arc<Semaphore>,
+    /// What reading waits for.
+    blocked: Option<Blocked>,
+    /// The file that was read last.
+    turn: Generation,
     save_at: Option<Instant>,
     /// When to list the directory next; `None` = at once.
     look_at: Option<Instant>,
@@ -89,6 +109,10 @@ impl Flow {
             next: 1,
             deleted: Vec::new(),
             inflight: JoinSet::new(),
+            delivered: mpsc::unbounded_channel(),
+            gate: Arc::new(Semaphore::new(1)),
+            blocked: None,
+            turn: 0,
             save_at: None,
             look_at: None,
             directory_modified: None,
@@ -123,6 +147,7 @@ impl Flow {
             if self.look_is_due() {
                 self.look().await?;
             }
+            self.take_finished();
             let progressed = self.pass().await?;
             self.measure();
             if !progressed {
@@ -132,17 +157,32 @@ impl Flow {
         Ok(())
     }
 
-    /// Waits, unless told to stop.
+    /// Waits, unless told to stop, or until what reading waits for is there.
     async fn pause(&mut self, for_: Duration) -> Result<(), Aborted> {
         let stop = self.parts.stop.clone();
+        let room = self.room();
         self.serving(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
+                () = room => {}
                 () = tokio::time::sleep(for_) => {}
             }
         })
         .await
+    }
+
+    /// Resolves when reading may go on; never when it waits for nothing.
+    fn room(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let (gate, memory) = (Arc::clone(&self.gate), Arc::clone(&self.parts.memory));
+        let blocked = self.blocked.take();
+        async move {
+            match blocked {
+                Some(Blocked::Gate) => drop(gate.acquire().await),
+                Some(Blocked::Memory(kib)) => drop(memory.acquire_many(kib).await),
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Delivers what was read. Files that are out of reach after a restart are read to their end first.
@@ -164,7 +204,7 @@ impl Flow {
     async fn serving<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Aborted> {
         enum Event<T> {
             Aborted,
-            Done(Option<Result<Done, tokio::task::JoinError>>),
+            Done(Option<Done>),
             Save,
             Result(T),
         }
@@ -175,16 +215,15 @@ impl Flow {
             let event = tokio::select! {
                 biased;
                 () = abort.cancelled() => Event::Aborted,
-                done = self.inflight.join_next(), if !self.inflight.is_empty() => Event::Done(done),
+                done = self.delivered.1.recv() => Event::Done(done),
                 () = sleep_until(save_at), if save_at.is_some() => Event::Save,
                 result = &mut work => Event::Result(result),
             };
             match event {
                 Event::Aborted => return Err(Aborted),
                 Event::Done(done) => {
-                    if let Some(Ok(done)) = done {
-                        self.acknowledge(done);
-                    }
+                    done.into_iter().for_each(|done| self.acknowledge(done));
+                    while self.inflight.try_join_next().is_some() {}
                 }
                 Event::Save => {
                     self.save().await;
@@ -205,17 +244,13 @@ impl Flow {
     }
 
     fn take_finished(&mut self) {
-        while let Some(done) = self.inflight.try_join_next() {
-            if let Ok(done) = done {
-                self.acknowledge(done);
-            }
+        while self.inflight.try_join_next().is_some() {}
+        while let Ok(done) = self.delivered.1.try_recv() {
+            self.acknowledge(done);
         }
     }
 
     fn acknowledge(&mut self, done: Done) {
-        if !done.delivered {
-            return;
-        }
         if let Some(file) = self.files.get_mut(&done.file) {
             file.acks.delivered(done.start);
             self.save_at
@@ -293,3 +328,10 @@ async fn sleep_until(at: Option<Instant>) {
         tokio::time::sleep_until(at).await;
     }
 }
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod simulation_tests;
+#[cfg(test)]
+mod story_tests;

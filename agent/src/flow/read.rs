@@ -1,20 +1,16 @@
 //! One pass over the open files: a block of each that has more, its lines on their way.
 
 use super::look::MAX_OPEN;
-use super::ship::{Chunk, ship};
-use super::tracked::Hold;
-use super::{Aborted, Flow};
+use super::ship::{Chunk, Way, ship_block};
+use super::{Aborted, Blocked, Flow};
 use crate::config::PartitionKey;
 use crate::delivery::{Outgoing, partition_key};
-use crate::identity::{HEAD_BYTES, Head, Place};
 use crate::rotation::Generation;
 use crate::split::{self, Line, RECORD_LIMIT};
 use crate::tail::{self, BLOCK, Read};
 use bytes::Bytes;
 use runtime::RetryPolicy;
 use std::fs::File;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,26 +22,11 @@ const LINGER: Duration = Duration::from_secs(60);
 /// The most that is read at once: a whole record and a block.
 pub(crate) const LONG: usize = RECORD_LIMIT + BLOCK;
 
-/// Another file that a new one may repeat.
+/// What a block holds until it is handed over: the turn, and memory.
 #[derive(Debug)]
-struct Candidate {
-    id: Generation,
-    head: Head,
-    offset: u64,
-    path: PathBuf,
-    place: Place,
-    file: Option<Arc<File>>,
-}
-
-/// Whether a new file is a copy.
-#[derive(Debug, PartialEq, Eq)]
-enum Copy {
-    /// Of nothing.
-    Not,
-    /// Of this one, as far as it goes.
-    Of(Generation),
-    /// It begins as one that changed since the directory was listed: look again first.
-    Unsettled,
+struct Room {
+    gate: OwnedSemaphorePermit,
+    memory: Arc<OwnedSemaphorePermit>,
 }
 
 impl Flow {
@@ -53,7 +34,7 @@ impl Flow {
     pub(super) async fn pass(&mut self) -> Result<bool, Aborted> {
         self.take_sizes().await?;
         self.settle_moved().await?;
-        let ready: Vec<Generation> = self
+        let mut ready: Vec<Generation> = self
             .files
             .values()
             .filter(|file| file.file.is_some() && file.gone.is_none())
@@ -61,12 +42,18 @@ impl Flow {
             .filter(|file| file.stalled != Some(file.size))
             .map(|file| file.id)
             .collect();
+        // Each in turn, so that a large file does not keep the others waiting.
+        ready.sort_by_key(|id| (*id <= self.turn, *id));
         let mut progressed = false;
+        self.blocked = None;
         for id in ready {
-            if self.parts.stop.is_cancelled() {
+            if self.parts.stop.is_cancelled() || self.blocked.is_some() {
                 break;
             }
-            progressed |= self.read_file(id).await?;
+            if self.read_file(id).await? {
+                progressed = true;
+                self.turn = id;
+            }
         }
         Ok(progressed)
     }
@@ -169,10 +156,24 @@ impl Flow {
             .collect();
         self.take_sizes().await?;
         for id in vanished {
-            while self.read_file(id).await? {}
+            self.blocked = None;
+            while self.read_file(id).await? || self.make_room().await? {}
             self.send_partial(id).await?;
+            while self.make_room().await? {
+                self.send_partial(id).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Waits for what reading waits for; false when it waits for nothing.
+    async fn make_room(&mut self) -> Result<bool, Aborted> {
+        if self.blocked.is_none() {
+            return Ok(false);
+        }
+        let room = self.room();
+        self.serving(room).await?;
+        Ok(true)
     }
 
     /// Reads one block of a file and sends its lines. True when that brought the file forward.
@@ -202,7 +203,7 @@ impl Flow {
         let want =
             usize::try_from(file.size.saturating_sub(file.offset())).map_or(most, |n| n.min(most));
         let offset = file.offset();
-        let Some((block, memory)) = self.block(id, offset, want).await? else {
+        let Some((block, room)) = self.block(id, offset, want).await? else {
             return Ok(false);
         };
         let lines = split::lines(&block, offset);
@@ -225,20 +226,24 @@ impl Flow {
             return Ok(true);
         }
         file.long = false;
-        self.send(id, lines, memory).await?;
+        self.send(id, &lines, room);
         Ok(true)
     }
 
-    /// A block of the file, and the memory it takes. `None` when it cannot be had now.
+    /// A block of the file, and the room it takes. `None` when it cannot be had now.
     async fn block(
         &mut self,
         id: Generation,
         at: u64,
         want: usize,
-    ) -> Result<Option<(Bytes, Arc<OwnedSemaphorePermit>)>, Aborted> {
-        let permits = u32::try_from(want.div_ceil(1024)).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.parts.memory).acquire_many_owned(permits);
-        let Ok(memory) = self.serving(memory).await? else {
+    ) -> Result<Option<(Bytes, Room)>, Aborted> {
+        let Ok(gate) = Arc::clone(&self.gate).try_acquire_owned() else {
+            self.blocked = Some(Blocked::Gate);
+            return Ok(None);
+        };
+        let kib = u32::try_from(want.div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(memory) = Arc::clone(&self.parts.memory).try_acquire_many_owned(kib) else {
+            self.blocked = Some(Blocked::Memory(kib));
             return Ok(None);
         };
         let Some(file) = self.files.get(&id) else {
@@ -255,8 +260,10 @@ impl Flow {
             Ok(Read::Data { block, head }) => {
                 if let Some(file) = self.files.get_mut(&id) {
                     file.head = head;
+                    file.own = file.size.max(at + block.len() as u64);
                 }
-                Ok(Some((block, Arc::new(memory))))
+                let memory = Arc::new(memory);
+                Ok(Some((block, Room { gate, memory })))
             }
             Ok(Read::Replaced) => {
                 self.look_at = None;
@@ -297,9 +304,12 @@ impl Flow {
                 Ok(searched > from)
             }
             Ok(newline) => {
+                if let Some(file) = self.files.get_mut(&id) {
+                    file.searched = Some(newline);
+                }
                 // One byte more than any record may have, so that it is cut.
                 let block = self.block(id, offset, RECORD_LIMIT + 1).await?;
-                let Some((data, memory)) = block else {
+                let Some((data, room)) = block else {
                     return Ok(false);
                 };
                 if let Some(file) = self.files.get_mut(&id) {
@@ -307,7 +317,7 @@ impl Flow {
                     file.long = false;
                 }
                 let range = offset..newline + 1;
-                self.send(id, vec![Line { range, data }], memory).await?;
+                self.send(id, &[Line { range, data }], room);
                 Ok(true)
             }
         }
@@ -324,7 +334,7 @@ impl Flow {
         }
         let want =
             usize::try_from(end - offset).map_or(RECORD_LIMIT + 1, |n| n.min(RECORD_LIMIT + 1));
-        let Some((data, memory)) = self.block(id, offset, want).await? else {
+        let Some((data, room)) = self.block(id, offset, want).await? else {
             return Ok(());
         };
         if data.len() < want {
@@ -337,24 +347,14 @@ impl Flow {
                 "the last line has no newline and is sent as it is");
         }
         self.parts.stats.partial_lines.add(1);
-        self.send(
-            id,
-            vec![Line {
-                range: offset..end,
-                data,
-            }],
-            memory,
-        )
-        .await
+        let range = offset..end;
+        self.send(id, &[Line { range, data }], room);
+        Ok(())
     }
 
-    /// Hands lines over, waits until they are admitted, and watches over them from then on.
-    async fn send(
-        &mut self,
-        id: Generation,
-        lines: Vec<Line>,
-        memory: Arc<OwnedSemaphorePermit>,
-    ) -> Result<(), Aborted> {
+    /// Hands lines over to a task that sends them and watches over them from then on.
+    fn send(&mut self, id: Generation, lines: &[Line], room: Room) {
+        let mut chunks = Vec::new();
         for part in lines.chunks(self.parts.config.max_buffer_records.max(1)) {
             let records: Vec<Outgoing> =
                 part.iter().map(|line| self.outgoing(&line.data)).collect();
@@ -362,33 +362,24 @@ impl Flow {
                 let file = self.files.get_mut(&id)?;
                 file.acks.send(last.range.end)
             });
-            let Some(start) = start else { continue };
-            let admission = self.parts.destination.put_all(records.clone());
-            let outcomes = self.serving(admission).await?;
-            let chunk = Chunk {
+            chunks.extend(start.map(|start| Chunk {
                 file: id,
                 start,
                 records,
-                memory: Arc::clone(&memory),
-            };
-            let config = &self.parts.config;
-            let retry = RetryPolicy::unbounded(
-                config.retry_first.max(Duration::from_millis(1)),
-                config
-                    .retry_longest
-                    .max(config.retry_first)
-                    .max(Duration::from_millis(1)),
-            );
-            self.inflight.spawn(ship(
-                chunk,
-                outcomes,
-                Arc::clone(&self.parts.destination),
-                retry,
-                self.parts.chance.clone(),
-                Arc::clone(&self.parts.stats),
-            ));
+                memory: Arc::clone(&room.memory),
+            }));
         }
-        Ok(())
+        let config = &self.parts.config;
+        let first = config.retry_first.max(Duration::from_millis(1));
+        let way = Way {
+            destination: Arc::clone(&self.parts.destination),
+            retry: RetryPolicy::unbounded(first, config.retry_longest.max(first)),
+            chance: self.parts.chance.clone(),
+            stats: Arc::clone(&self.parts.stats),
+        };
+        let delivered = self.delivered.0.clone();
+        self.inflight
+            .spawn(ship_block(chunks, room.gate, way, delivered));
     }
 
     /// The record of a line: its key, and as much of it as fits beside the key.
@@ -417,131 +408,4 @@ impl Flow {
             }
         }
     }
-
-    /// Whether a file of which nothing was read may be read. One that repeats the start of another is
-    /// held back: it is the copy of a file that is about to be truncated, and what was read there is
-    /// not to be sent again. If the truncation does not come, it is a file of its own.
-    async fn may_begin(&mut self, id: Generation) -> Result<bool, Aborted> {
-        let Some(file) = self.files.get(&id) else {
-            return Ok(false);
-        };
-        let same = |hold: &Hold| {
-            hold.size == file.size && self.files.get(&hold.of).is_some_and(|of| of.gone.is_none())
-        };
-        if let Some(hold) = file.hold.filter(same) {
-            if hold.since.elapsed() < self.parts.config.copy_hold {
-                return Ok(false);
-            }
-            tracing::warn!(flow = self.id, path = %file.path.display(),
-                "file repeats the start of another that was not truncated; it is sent as a file of its own");
-        } else {
-            match self.copy_of(id).await? {
-                Copy::Not => {}
-                Copy::Unsettled => {
-                    self.look_at = None;
-                    return Ok(false);
-                }
-                Copy::Of(of) => {
-                    if let Some(file) = self.files.get_mut(&id) {
-                        if file.hold.is_none() {
-                            tracing::info!(flow = self.id, path = %file.path.display(),
-                                "file repeats the start of another; held back as its copy");
-                        }
-                        file.hold = Some(Hold {
-                            of,
-                            size: file.size,
-                            since: Instant::now(),
-                        });
-                    }
-                    return Ok(false);
-                }
-            }
-        }
-        if let Some(file) = self.files.get_mut(&id) {
-            file.fresh = false;
-            file.hold = None;
-        }
-        Ok(true)
-    }
-
-    async fn copy_of(&mut self, id: Generation) -> Result<Copy, Aborted> {
-        let Some(file) = self.files.get(&id) else {
-            return Ok(Copy::Not);
-        };
-        let Some(descriptor) = file.file.clone() else {
-            return Ok(Copy::Unsettled);
-        };
-        let candidates: Vec<Candidate> = self
-            .files
-            .values()
-            .rev()
-            .filter(|other| other.id != id && !other.fresh && other.gone.is_none())
-            .filter(|other| !other.head.is_empty() && other.limit.is_none())
-            .map(|other| Candidate {
-                id: other.id,
-                head: other.head,
-                offset: other.offset(),
-                path: other.path.clone(),
-                place: other.place,
-                file: other.file.clone(),
-            })
-            .collect();
-        if candidates.is_empty() {
-            return Ok(Copy::Not);
-        }
-        let found = self
-            .blocking(move || find_original(&descriptor, &candidates))
-            .await?;
-        Ok(found.unwrap_or_else(|error| {
-            let path = self
-                .files
-                .get(&id)
-                .map(|file| file.path.clone())
-                .unwrap_or_default();
-            self.tell_unreadable(&path, &error);
-            Copy::Unsettled
-        }))
-    }
-}
-
-fn find_original(copy: &File, candidates: &[Candidate]) -> io::Result<Copy> {
-    let start = head_bytes(copy)?;
-    for candidate in candidates {
-        // A copy that is still short is compared with the file itself.
-        if start.len() >= candidate.head.len && !candidate.head.matches(&start) {
-            continue;
-        }
-        let opened;
-        let original = match &candidate.file {
-            Some(file) => file.as_ref(),
-            None => match tail::open(&candidate.path, &candidate.place) {
-                Ok(Some(file)) => {
-                    opened = file;
-                    &opened
-                }
-                Ok(None) => return Ok(Copy::Unsettled),
-                Err(_) => continue,
-            },
-        };
-        let intact = original.metadata()?.len() >= candidate.offset
-            && candidate.head.matches(&head_bytes(original)?);
-        if !intact {
-            return Ok(Copy::Unsettled);
-        }
-        if tail::repeats(copy, original)? {
-            return Ok(Copy::Of(candidate.id));
-        }
-        // It may have been truncated while it was compared.
-        if !candidate.head.matches(&head_bytes(original)?) {
-            return Ok(Copy::Unsettled);
-        }
-    }
-    Ok(Copy::Not)
-}
-
-fn head_bytes(file: &File) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; HEAD_BYTES];
-    let got = crate::scan::read_fully(file, &mut start, 0)?;
-    start.truncate(got);
-    Ok(start)
 }

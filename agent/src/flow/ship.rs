@@ -3,9 +3,12 @@
 use crate::delivery::{Destination, Outcome, Outcomes, Outgoing};
 use crate::rotation::Generation;
 use crate::summary::Stats;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use runtime::{Chance, RetryPolicy};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// A chunk: consecutive records of one file.
 #[derive(Debug)]
@@ -15,32 +18,59 @@ pub(super) struct Chunk {
     pub(super) start: u64,
     pub(super) records: Vec<Outgoing>,
     /// The memory that its block takes, given back with the last chunk of the block.
+    #[expect(dead_code, reason = "held until the chunk is done")]
     pub(super) memory: Arc<OwnedSemaphorePermit>,
 }
 
-/// What became of a chunk.
+/// A chunk that is delivered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
     pub(super) file: Generation,
     pub(super) start: u64,
-    /// False when the destination was closed first.
-    pub(super) delivered: bool,
+}
+
+/// What a chunk is sent with.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub(super) destination: Arc<dyn Destination>,
+    pub(super) retry: RetryPolicy,
+    pub(super) chance: Chance,
+    pub(super) stats: Arc<Stats>,
+}
+
+/// Hands the chunks of a block over in their order, opens the gate for the next block, and watches over
+/// them until each is delivered. Ends early when the destination is closed.
+pub(super) async fn ship_block(
+    chunks: Vec<Chunk>,
+    gate: OwnedSemaphorePermit,
+    way: Way,
+    delivered: UnboundedSender<Done>,
+) {
+    let mut shipping = FuturesUnordered::new();
+    for chunk in chunks {
+        let outcomes = way.destination.put_all(chunk.records.clone()).await;
+        shipping.push(ship(chunk, outcomes, way.clone()));
+    }
+    drop(gate);
+    while let Some(done) = shipping.next().await {
+        // Nobody listens when the flow has ended: what is not acknowledged is read again.
+        let _ = done.map(|done| delivered.send(done));
+    }
 }
 
 /// Waits for a chunk's outcomes, and sends what failed again, later and later, for as long as it takes.
-/// A record that can never be stored is dropped: counted, and told with where it stands.
-pub(super) async fn ship(
-    mut chunk: Chunk,
-    first: Outcomes,
-    destination: Arc<dyn Destination>,
-    retry: RetryPolicy,
-    chance: Chance,
-    stats: Arc<Stats>,
-) -> Done {
-    let mut done = Done {
+/// A record that can never be stored is dropped: counted, and told with where it stands. `None` when
+/// the destination was closed first.
+async fn ship(mut chunk: Chunk, first: Outcomes, way: Way) -> Option<Done> {
+    let Way {
+        destination,
+        retry,
+        chance,
+        stats,
+    } = way;
+    let done = Done {
         file: chunk.file,
         start: chunk.start,
-        delivered: false,
     };
     let mut backoff = retry.start(&chance);
     let mut pending = first;
@@ -69,7 +99,7 @@ pub(super) async fn ship(
                         "a record can never be stored and is dropped"
                     );
                 }
-                Outcome::Closed => return done,
+                Outcome::Closed => return None,
             }
         }
         stats.records_sent.add(stored.0);
@@ -78,8 +108,7 @@ pub(super) async fn ship(
             if stats.trouble.lock().clear() {
                 tracing::info!(flow = stats.flow, "records are accepted again");
             }
-            done.delivered = true;
-            return done;
+            return Some(done);
         };
         stats.retries.add(failed.len() as u64);
         tell(&stats, failed.len(), &reason);

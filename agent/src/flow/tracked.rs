@@ -30,7 +30,10 @@ pub(super) struct Tracked {
     /// The end of what was sent is the end of what was read: bytes after the last newline are read
     /// again when there are more.
     pub(super) acks: Acks,
+    /// Its size when it was last looked at; perhaps another content's, until that is read.
     pub(super) size: u64,
+    /// So much of it is known to have been its own.
+    pub(super) own: u64,
     pub(super) modified: i64,
     pub(super) file: Option<Arc<File>>,
     /// Nothing of it was read: it may be a copy of another.
@@ -64,6 +67,7 @@ impl Tracked {
             head: seen.head.as_deref().map_or_else(Head::empty, Head::of),
             acks: Acks::starting_at(position),
             size: seen.size,
+            own: seen.size,
             modified: seen.modified,
             file: None,
             fresh: position == 0,
@@ -88,6 +92,7 @@ impl Tracked {
             head: row.head,
             acks: Acks::starting_at(row.position),
             size: row.size,
+            own: row.size,
             // Unlike any file's, so that the head is read by the first listing.
             modified: i64::MIN,
             file: None,
@@ -133,7 +138,7 @@ impl Tracked {
             offset: self
                 .limit
                 .map_or(self.offset(), |limit| limit.min(self.offset())),
-            size: self.size,
+            size: self.own,
             fresh: self.fresh,
             held: self.hold.map(|hold| hold.of),
             gone: self.gone.is_some(),
@@ -154,7 +159,7 @@ impl Tracked {
             place: self.place,
             head: self.head,
             position: self.position(),
-            size: self.size,
+            size: self.own,
             gone: self.gone,
         }
     }
@@ -180,6 +185,14 @@ impl Tracked {
         self.path.clone_from(&seen.path);
         self.place = seen.place;
         self.size = seen.size;
+        self.own = seen.size;
+        if let Some(start) = seen
+            .head
+            .as_deref()
+            .filter(|start| start.len() > self.head.len)
+        {
+            self.head = Head::of(start);
+        }
         self.modified = seen.modified;
         self.vanished = false;
         self.gone = None;
