@@ -11,7 +11,7 @@ use crate::shard_map::{LaneMaker, ShardMap};
 use crate::shared::Shared;
 use crate::stats::Ledger;
 use arc_swap::ArcSwap;
-use aws::{ErrorKind, Timeouts};
+use aws::{ErrorKind, HttpTransport};
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +96,8 @@ impl ProducerBuilder {
     }
 
     /// How long to wait for a connection (`ConnectTimeout`, 100 ms to 300 s; default: the
-    /// configuration's). When set, the producer makes connections of its own.
+    /// configuration's). When set, the producer makes connections of its own, in place of the
+    /// configuration's transport.
     pub fn connect_timeout(self, bound: Duration) -> Self {
         self.put("ConnectTimeout", bound.as_millis())
     }
@@ -162,8 +163,8 @@ impl ProducerBuilder {
             None => aws::Config::builder().load()?,
         };
         if let Some(connect) = options.connect_timeout {
-            let timeouts = Timeouts::default().with_connect(connect);
-            config = config.with_timeouts(timeouts).with_own_connections()?;
+            let transport = HttpTransport::new(connect).map_err(aws::ConfigError::from)?;
+            config = config.with_transport(Arc::new(transport));
         }
         let chance = self.chance.unwrap_or_else(|| config.chance().fork());
         let client =

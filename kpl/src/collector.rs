@@ -464,7 +464,7 @@ mod tests {
         bench.add(2, 9, 10, 0);
         assert_eq!(bench.batch(0), [0, 1, 9]);
         assert_eq!(bench.batch(0), [2, 3], "what was left behind is due");
-        bench.add(1, 5, 900_000, 0);
+        bench.add(1, 5, 600_000, 0);
         assert_eq!(bench.batch(0), [5], "too large for a share, it goes alone");
     }
 

@@ -32,6 +32,8 @@ const WRONG_SHARD: &str = "Wrong Shard";
 const EVENTS: usize = 512;
 
 pub(crate) struct Engine {
+    /// There from the start: the runtime may end before the engine ran at all.
+    end: Option<End>,
     shared: Arc<Shared>,
     maker: LaneMaker,
     options: Options,
@@ -89,6 +91,7 @@ impl Engine {
         events: UnboundedReceiver<Event>,
     ) -> Self {
         Self {
+            end: Some(End(Arc::clone(&shared))),
             collector: Collector::new(Limits::new(&options), chance.fork()),
             refresher: Refresher::new(client.clone(), Arc::clone(&shared.stream), chance.fork()),
             rest: Rest::new(Duration::from_millis(100), Duration::from_secs(2)),
@@ -109,7 +112,6 @@ impl Engine {
 
     /// Runs until `stop`, or until intake is closed and nothing is outstanding.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let end = End(Arc::clone(&self.shared));
         let mut events = Vec::new();
         loop {
             let wake = self.work(Instant::now());
@@ -127,7 +129,7 @@ impl Engine {
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
-        drop(end);
+        drop(self.end.take());
         self.sends.shutdown().await;
     }
 

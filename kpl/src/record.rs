@@ -185,7 +185,7 @@ mod tests {
                 Record::new("k", wrapped.clone()),
                 true,
                 Some(Problem::Size {
-                    size: wrapped.len() + 36,
+                    size: wrapped.len() + 34,
                 }),
             ),
         ];

@@ -67,7 +67,8 @@ pub const SETTINGS: Registry = Registry(&[
         },
         default: None,
         meaning: "How long to wait for a connection. When set, the producer makes connections of its \
-                  own; when unset, it uses those of its aws::Config and their bound.",
+                  own, in place of the aws::Config's transport; when unset, it uses that one and its \
+                  bound.",
     },
     Setting {
         name: "FailIfThrottled",

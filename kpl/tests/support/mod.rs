@@ -1,0 +1,117 @@
+//! What the tests share: a producer in process with an endpoint, and what a consumer would read.
+
+#![allow(dead_code, reason = "each test uses its part")]
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
+
+use aggregation::{Deaggregated, HashKey, HashRange, deaggregate};
+use aws::{Config, Credentials, Environment, InProcess};
+use bytes::Bytes;
+use kpl::{Delivered, Producer, ProducerBuilder};
+use local::{Limits, Local, LocalOptions};
+use runtime::{Chance, RetryPolicy, TokioClock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// An endpoint whose clock starts at a fixed time and follows tokio's.
+pub(crate) fn endpoint(limits: Limits, seed: u64) -> Local {
+    Local::new(LocalOptions {
+        limits,
+        seed,
+        clock: Some(Arc::new(clock())),
+        ..LocalOptions::default()
+    })
+    .unwrap()
+}
+
+fn clock() -> TokioClock {
+    TokioClock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+}
+
+/// A configuration that calls the endpoint on the caller's task and shows it each answer.
+pub(crate) fn config_watched(
+    local: &Local,
+    seed: u64,
+    watch: impl Fn() + Send + Sync + Clone + 'static,
+) -> Config {
+    let local = local.clone();
+    let handler = move |request: http::Request<Bytes>| {
+        let (local, watch) = (local.clone(), watch.clone());
+        async move {
+            let answer = local.handle(request).await;
+            watch();
+            answer
+        }
+    };
+    Config::builder()
+        .region("us-east-1")
+        .credentials(Credentials::new("local", "local", None))
+        .clock(Arc::new(clock()))
+        .chance(Chance::seeded(seed))
+        .environment(Environment::fixed([("HOME", "/nonexistent")]))
+        .retry(RetryPolicy::default())
+        .transport(Arc::new(InProcess::new(handler)))
+        .load()
+        .unwrap()
+}
+
+pub(crate) fn config(local: &Local) -> Config {
+    config_watched(local, 1, || ())
+}
+
+/// A producer for `orders`, in process.
+pub(crate) fn producer(local: &Local) -> ProducerBuilder {
+    Producer::builder("orders")
+        .aws(config(local))
+        .chance(Chance::seeded(1))
+}
+
+/// Shard, sequence number and sub-sequence number.
+pub(crate) type Place = (String, String, u64);
+
+/// What a consumer that checks ranges, as the KCL does, reads from the stream: partition key and data
+/// by place.
+pub(crate) fn readable(local: &Local, stream: &str) -> BTreeMap<Place, (String, Bytes)> {
+    let ranges: BTreeMap<String, HashRange> = local
+        .shards(stream)
+        .into_iter()
+        .map(|shard| {
+            let range = (
+                HashKey::new(shard.hash_range.start),
+                HashKey::new(shard.hash_range.end),
+            );
+            (shard.shard_id, HashRange::new(range.0, range.1).unwrap())
+        })
+        .collect();
+    let mut all = BTreeMap::new();
+    for stored in local.records(stream) {
+        let range = ranges.get(&stored.shard_id).copied();
+        let place = |sub| (stored.shard_id.clone(), stored.sequence_number.clone(), sub);
+        match deaggregate(&stored.data, range) {
+            Deaggregated::Records(records) => {
+                for record in records {
+                    let key = record.partition_key.to_string();
+                    all.insert(place(record.sub_sequence_number), (key, record.data));
+                }
+            }
+            _ => {
+                all.insert(
+                    place(0),
+                    (
+                        stored.partition_key.unwrap_or_default(),
+                        stored.data.clone(),
+                    ),
+                );
+            }
+        }
+    }
+    all
+}
+
+pub(crate) fn place(delivered: &Delivered) -> Place {
+    (
+        delivered.shard_id.to_string(),
+        delivered.sequence_number.to_string(),
+        delivered.sub_sequence_number,
+    )
+}
