@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(taken.len(), 1);
         assert_eq!(taken[0].1, Stolen);
         assert!(
-            taken[0].0 < "shardId-000000000004".to_owned(),
+            taken[0].0.as_str() < "shardId-000000000004",
             "from a, which has most"
         );
         let three = TakingRules {

@@ -1,6 +1,8 @@
 //! In real time, over a socket: processors that block every worker thread lose no lease, because leases
 //! are renewed on a thread of their own.
 
+#![expect(clippy::unwrap_used, reason = "these are tests through and through")]
+
 use aws::kinesis::PutRecordsEntry;
 use kcl::lease::{DynamoDbLeases, LeaseStore};
 use kcl::taking::{Observations, TakingRules, Why, plan};

@@ -8,6 +8,13 @@
 //! `KINESIS_SEEDS=n` runs more seeds (default 200); `KINESIS_SEED=n` runs one and prints its journal (with
 //! `-- --nocapture`).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "these are tests through and through"
+)]
+
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/network.rs"]

@@ -205,6 +205,63 @@ impl Change {
     }
 }
 
+/// The changes that KCL makes, under its conditions.
+impl Change {
+    fn renew(counter: u64, throughput_kbps: Option<f64>) -> Self {
+        let change = Self::counted(counter).if_absent(row::CHECKPOINT_OWNER);
+        match throughput_kbps {
+            None => change,
+            Some(kbps) => change.set(
+                row::THROUGHPUT,
+                AttributeValue::N(row::throughput_text(kbps)),
+            ),
+        }
+    }
+
+    fn take(seen: &Lease, worker: &str) -> Self {
+        let change = Self::counted(seen.counter)
+            .set(row::OWNER, AttributeValue::s(worker))
+            .remove(row::CHECKPOINT_OWNER)
+            .all_new();
+        let changes_owner = seen.owner.as_deref().is_some_and(|owner| owner != worker);
+        if changes_owner || seen.checkpoint_owner.as_deref() == Some(worker) {
+            change.add_one(row::SWITCHES)
+        } else {
+            change
+        }
+    }
+
+    fn checkpoint(held: &Lease, position: &Position) -> Self {
+        Self::counted(held.counter)
+            .set(
+                row::CHECKPOINT,
+                AttributeValue::s(position.sequence.to_string()),
+            )
+            .set(
+                row::CHECKPOINT_SUB,
+                AttributeValue::n(position.sub_sequence),
+            )
+            .set(row::SWITCHES, AttributeValue::n(0))
+            .remove(row::PENDING)
+            .remove(row::PENDING_SUB)
+            .remove(row::PENDING_STATE)
+            .set_children(&held.children)
+            .set_hash_range(held.hash_range)
+    }
+
+    fn evict(worker: &str) -> Self {
+        Self::default()
+            .if_equal(row::OWNER, AttributeValue::s(worker))
+            .if_absent(row::CHECKPOINT_OWNER)
+            .remove(row::OWNER)
+            .add_one(row::COUNTER)
+    }
+
+    fn children(children: &BTreeSet<String>) -> Self {
+        Self::default().if_present(row::KEY).set_children(children)
+    }
+}
+
 impl LeaseStore for DynamoDbLeases {
     fn describe(&self) -> BoxFuture<'_, Result<Option<TableInfo>, StoreError>> {
         Box::pin(async move {
@@ -323,14 +380,7 @@ impl LeaseStore for DynamoDbLeases {
         counter: u64,
         throughput_kbps: Option<f64>,
     ) -> BoxFuture<'a, Result<Written, StoreError>> {
-        let mut change = Change::counted(counter).if_absent(row::CHECKPOINT_OWNER);
-        if let Some(kbps) = throughput_kbps {
-            change = change.set(
-                row::THROUGHPUT,
-                AttributeValue::N(row::throughput_text(kbps)),
-            );
-        }
-        Box::pin(self.update(key, change))
+        Box::pin(self.update(key, Change::renew(counter, throughput_kbps)))
     }
 
     fn take<'a>(
@@ -338,15 +388,7 @@ impl LeaseStore for DynamoDbLeases {
         seen: &'a Lease,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Written, StoreError>> {
-        let mut change = Change::counted(seen.counter)
-            .set(row::OWNER, AttributeValue::s(worker))
-            .remove(row::CHECKPOINT_OWNER)
-            .all_new();
-        let changes_owner = seen.owner.as_deref().is_some_and(|owner| owner != worker);
-        if changes_owner || seen.checkpoint_owner.as_deref() == Some(worker) {
-            change = change.add_one(row::SWITCHES);
-        }
-        Box::pin(self.update(&seen.key, change))
+        Box::pin(self.update(&seen.key, Change::take(seen, worker)))
     }
 
     fn checkpoint<'a>(
@@ -354,22 +396,7 @@ impl LeaseStore for DynamoDbLeases {
         held: &'a Lease,
         position: &'a Position,
     ) -> BoxFuture<'a, Result<Written, StoreError>> {
-        let change = Change::counted(held.counter)
-            .set(
-                row::CHECKPOINT,
-                AttributeValue::s(position.sequence.to_string()),
-            )
-            .set(
-                row::CHECKPOINT_SUB,
-                AttributeValue::n(position.sub_sequence),
-            )
-            .set(row::SWITCHES, AttributeValue::n(0))
-            .remove(row::PENDING)
-            .remove(row::PENDING_SUB)
-            .remove(row::PENDING_STATE)
-            .set_children(&held.children)
-            .set_hash_range(held.hash_range);
-        Box::pin(self.update(&held.key, change))
+        Box::pin(self.update(&held.key, Change::checkpoint(held, position)))
     }
 
     fn evict<'a>(
@@ -377,12 +404,7 @@ impl LeaseStore for DynamoDbLeases {
         key: &'a str,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Written, StoreError>> {
-        let change = Change::default()
-            .if_equal(row::OWNER, AttributeValue::s(worker))
-            .if_absent(row::CHECKPOINT_OWNER)
-            .remove(row::OWNER)
-            .add_one(row::COUNTER);
-        Box::pin(self.update(key, change))
+        Box::pin(self.update(key, Change::evict(worker)))
     }
 
     fn set_children<'a>(
@@ -390,10 +412,7 @@ impl LeaseStore for DynamoDbLeases {
         key: &'a str,
         children: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Written, StoreError>> {
-        let change = Change::default()
-            .if_present(row::KEY)
-            .set_children(children);
-        Box::pin(self.update(key, change))
+        Box::pin(self.update(key, Change::children(children)))
     }
 
     fn set_hash_range<'a>(
@@ -425,5 +444,179 @@ impl LeaseStore for DynamoDbLeases {
                 Err(error) => Err(error.into()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod golden {
+    //! Our changes against those that the Java library sent: same attributes, same types, same values,
+    //! same conditions, put into expressions.
+
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+
+    type Parts = BTreeMap<String, String>;
+
+    /// A recorded request's changes and conditions.
+    fn golden(purpose: &str, n: usize) -> (Parts, Parts) {
+        let load = |name: &str| -> Vec<Value> {
+            let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+            let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            file["requests"].as_array().unwrap().clone()
+        };
+        let mut all = load("3.5.1-requests.json");
+        all.extend(load("3.5.1-compatible-with-2x-requests.json"));
+        let request = all
+            .iter()
+            .filter(|r| r["purpose"] == purpose)
+            .nth(n)
+            .unwrap()["request"]
+            .clone();
+        let changes =
+            request["AttributeUpdates"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, update)| {
+                    let what = match (update["Action"].as_str().unwrap(), update.get("Value")) {
+                        ("PUT", Some(value)) => format!("set {}", shown(value)),
+                        ("ADD", Some(value)) => format!("add {}", shown(value)),
+                        ("DELETE", None) => "remove".to_owned(),
+                        other => panic!("{other:?}"),
+                    };
+                    (name.clone(), what)
+                });
+        let conditions = request["Expected"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, expected)| {
+                let what = match expected.get("Value") {
+                    _ if expected["Exists"] == false => "absent".to_owned(),
+                    Some(value) => format!("= {}", shown(value)),
+                    None => panic!("{expected}"),
+                };
+                (name.clone(), what)
+            });
+        (changes.collect(), conditions.collect())
+    }
+
+    fn shown(value: &Value) -> String {
+        let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+        match value.as_array() {
+            Some(values) => {
+                let values: BTreeSet<_> = values.iter().map(|v| v.as_str().unwrap()).collect();
+                format!("{kind} {values:?}")
+            }
+            None => format!("{kind} {}", value.as_str().unwrap()),
+        }
+    }
+
+    /// Our changes and conditions, read back from the expressions.
+    fn ours(change: &Change) -> (Parts, Parts) {
+        let value = |name: &str| match &change.placeholders.values[name] {
+            AttributeValue::S(text) => format!("S {text}"),
+            AttributeValue::N(text) => format!("N {text}"),
+            AttributeValue::Ss(texts) => format!("SS {texts:?}"),
+            other => panic!("{other:?}"),
+        };
+        let attribute = |name: &str| change.placeholders.names[name].clone();
+        let mut changes = Parts::new();
+        for part in &change.set {
+            let (name, new) = part.split_once(" = ").unwrap();
+            changes.insert(attribute(name), format!("set {}", value(new)));
+        }
+        for part in &change.add {
+            let (name, new) = part.split_once(' ').unwrap();
+            changes.insert(attribute(name), format!("add {}", value(new)));
+        }
+        for name in &change.remove {
+            changes.insert(attribute(name), "remove".to_owned());
+        }
+        let conditions = change.conditions.iter().map(|part| {
+            if let Some(name) = part.strip_prefix("attribute_not_exists(") {
+                (attribute(name.trim_end_matches(')')), "absent".to_owned())
+            } else if let Some(name) = part.strip_prefix("attribute_exists(") {
+                (attribute(name.trim_end_matches(')')), "present".to_owned())
+            } else {
+                let (name, seen) = part.split_once(" = ").unwrap();
+                (attribute(name), format!("= {}", value(seen)))
+            }
+        });
+        (changes, conditions.collect())
+    }
+
+    fn lease(counter: u64) -> Lease {
+        let mut lease = Lease::new("shardId-000000000000", Position::TRIM_HORIZON);
+        lease.counter = counter;
+        lease
+    }
+
+    #[test]
+    fn renewals() {
+        assert_eq!(ours(&Change::renew(1, None)), golden("renew", 0));
+        assert_eq!(
+            ours(&Change::renew(40, Some(0.008_079))),
+            golden("renew", 1)
+        );
+    }
+
+    #[test]
+    fn takes() {
+        assert_eq!(ours(&Change::take(&lease(0), "javaA")), golden("take", 0));
+        let mut owned = lease(0);
+        owned.owner = Some("javaB".to_owned());
+        let (mut changes, conditions) = golden("take", 0);
+        changes.insert(
+            "ownerSwitchesSinceCheckpoint".to_owned(),
+            "add N 1".to_owned(),
+        );
+        assert_eq!(ours(&Change::take(&owned, "javaA")), (changes, conditions));
+        owned.owner = Some("javaA".to_owned());
+        assert_eq!(
+            ours(&Change::take(&owned, "javaA")),
+            golden("take", 0),
+            "back to its owner"
+        );
+    }
+
+    #[test]
+    fn checkpoints() {
+        let mut held = lease(12);
+        held.hash_range = row::hash_range("0", "85070591730234615865843651857942052862");
+        let position = Position::parse(
+            "49680415131649607713166408629539477037611226137370820610",
+            0,
+        )
+        .unwrap();
+        assert_eq!(
+            ours(&Change::checkpoint(&held, &position)),
+            golden("checkpoint", 0)
+        );
+    }
+
+    #[test]
+    fn children() {
+        let children = ["shardId-000000000004", "shardId-000000000005"].map(str::to_owned);
+        let (changes, conditions) = ours(&Change::children(&children.into()));
+        let (expected, on) = golden("children", 0);
+        assert_eq!(changes, expected);
+        // The original compares the key with itself; that it exists is the same.
+        assert_eq!(
+            conditions.keys().collect::<Vec<_>>(),
+            on.keys().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn an_eviction_is_an_assignment_to_nobody() {
+        // The original's condition for a change of owner, and its step of the counter.
+        let (assigned, on) = golden("assign", 0);
+        let (changes, conditions) = ours(&Change::evict("javaA"));
+        assert_eq!(changes["leaseCounter"], assigned["leaseCounter"]);
+        assert_eq!(changes["leaseOwner"], "remove");
+        assert_eq!(conditions["checkpointOwner"], on["checkpointOwner"]);
+        assert_eq!(conditions["leaseOwner"], "= S javaA");
     }
 }

@@ -59,7 +59,8 @@ async fn refusal(world: &World) -> Refusal {
 
 #[tokio::test(start_paused = true)]
 async fn tables_that_others_use_are_refused() {
-    let rows: [(&[(&str, AttributeValue)], fn(&Refusal) -> bool); 4] = [
+    type Row<'a> = (&'a [(&'a str, AttributeValue)], fn(&Refusal) -> bool);
+    let rows: [Row<'_>; 4] = [
         (
             &[
                 ("leaseKey", s("Leader")),
