@@ -1,7 +1,7 @@
 //! Takes leases and keeps them, apart from reading and from processors: on a thread with its own
 //! runtime and its own connections, so that nothing a processor does delays a renewal.
 
-use crate::lease::held::{self, Keeping, OwnedLease};
+use crate::lease::held::{self, HeldLease, Keeping, OwnedLease};
 use crate::lease::table_check::Refusal;
 use crate::lease::{Lease, LeaseStore, StoreError, Written};
 use crate::settings::Options;
@@ -9,12 +9,12 @@ use crate::taking::{self, Observations, Take, TakingRules, Why};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use runtime::{Chance, Metrics};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +29,9 @@ pub enum RenewalPlace {
     /// On a task of the runtime that runs the scheduler: for tests on a paused clock.
     CallersRuntime,
 }
+
+/// The leases whose consumers have not ended, lost ones among them.
+pub(crate) type Holdings = Arc<Mutex<BTreeMap<String, HeldLease>>>;
 
 /// News for the scheduler.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ enum Command {
     StopTaking(oneshot::Sender<()>),
 }
 
+// The channels are not bounded by a number, but by what they carry: a lease is taken once until its
+// consumer is gone, and a prompt comes once per finished shard.
+
 /// The scheduler's end of a running coordinator. Dropping it stops the coordinator without a write.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
@@ -53,7 +59,7 @@ pub(crate) struct Coordinator {
     /// The leases as last seen.
     pub(crate) view: watch::Receiver<Arc<Vec<Lease>>>,
     commands: mpsc::UnboundedSender<Command>,
-    held: Arc<Mutex<BTreeSet<String>>>,
+    held: Holdings,
     ended: CancellationToken,
     _stop: DropGuard,
     _task: JoinSet<()>,
@@ -78,7 +84,7 @@ impl Coordinator {
         store: Arc<dyn LeaseStore>,
         chance: &Chance,
         metrics: &Metrics,
-        held: Arc<Mutex<BTreeSet<String>>>,
+        held: Holdings,
     ) -> std::io::Result<Self> {
         let (events, received) = mpsc::unbounded_channel();
         let (commands, queue) = mpsc::unbounded_channel();
@@ -113,6 +119,7 @@ impl Coordinator {
             observations: Observations::default(),
             held: Arc::clone(&held),
             keepers: JoinSet::new(),
+            keys: BTreeMap::new(),
         };
         let run = {
             let (stop, ended) = (stop.clone(), ended.clone().drop_guard());
@@ -191,8 +198,9 @@ struct Taker {
     events: mpsc::UnboundedSender<Event>,
     seen: watch::Sender<Arc<Vec<Lease>>>,
     observations: Observations,
-    held: Arc<Mutex<BTreeSet<String>>>,
-    keepers: JoinSet<String>,
+    held: Holdings,
+    keepers: JoinSet<()>,
+    keys: BTreeMap<Id, String>,
 }
 
 impl Taker {
@@ -214,7 +222,7 @@ impl Taker {
                     }
                     None => break,
                 },
-                Some(key) = self.keepers.join_next() => self.released(key),
+                Some(ended) = self.keepers.join_next_with_id() => self.released(ended),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     let begun = Instant::now();
                     tokio::select! {
@@ -233,12 +241,16 @@ impl Taker {
         self.held.lock().clear();
     }
 
-    fn released(&mut self, key: Result<String, tokio::task::JoinError>) {
-        match key {
-            Ok(key) => {
-                self.held.lock().remove(&key);
+    fn released(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "a lease's task failed; the lease is lost");
+                error.id()
             }
-            Err(error) => tracing::error!(%error, "a lease's task failed"),
+        };
+        if let Some(key) = self.keys.remove(&id) {
+            self.held.lock().remove(&key);
         }
     }
 
@@ -265,7 +277,7 @@ impl Taker {
         self.observations.update(&list.leases, begun);
         let plan = {
             let held = self.held.lock().clone();
-            let is_held = |key: &str| held.contains(key);
+            let is_held = |key: &str| held.contains_key(key);
             let now = Instant::now();
             let (rules, seen) = (&self.rules, &self.observations);
             taking::plan(&list.leases, seen, &me, &is_held, rules, now, &self.chance)
@@ -298,11 +310,9 @@ impl Taker {
             }
             let key = lease.key.clone();
             let (owned, keeper) = held::keep(self.keeping.clone(), lease, at);
-            self.held.lock().insert(key.clone());
-            self.keepers.spawn(async move {
-                keeper.await;
-                key
-            });
+            self.held.lock().insert(key.clone(), owned.held.clone());
+            let task = self.keepers.spawn(keeper);
+            self.keys.insert(task.id(), key);
             let _ = self.events.send(Event::Held(Box::new(owned)));
         }
     }

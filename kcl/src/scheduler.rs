@@ -43,6 +43,9 @@ pub enum SchedulerError {
         /// What the processor said.
         source: ProcessorError,
     },
+    /// The part that takes and renews leases ended by itself: a defect. Leases expire.
+    #[error("taking and renewing leases ended unexpectedly")]
+    LeaseKeeping,
     /// The thread for the renewals could not be started.
     #[error("the thread for renewals could not be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -229,7 +232,7 @@ impl<F: ProcessorFactory> Running<F> {
                     Some(Event::Held(owned)) => self.begin(*owned),
                     Some(Event::Refused(refusal)) => self.fail(SchedulerError::Refused(refusal)),
                     None => {
-                        self.begin_stop();
+                        self.fail(SchedulerError::LeaseKeeping);
                         break;
                     }
                 },

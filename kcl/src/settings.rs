@@ -240,7 +240,7 @@ pub const REGISTRY: Registry = Registry(&[
         16 * 1024 * 1024,
         1024 * 1024 * 1024 * 1024,
         Some("134217728"),
-        "Bytes of responses that all shards of the worker together hold, from before the call until they are processed. A call sets 12 MiB of it aside until its size is known.",
+        "Bytes of responses that all shards of the worker together hold, from before the call until they are processed. A call sets 12 MiB of it aside until its size is known. A shard that holds responses gets more only within an equal share; 12 MiB for each shard keep stuck processors from holding up the others.",
     ),
     millis(
         "kinesisRequestTimeout",

@@ -11,6 +11,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::panic,
     reason = "these are tests through and through"
 )]

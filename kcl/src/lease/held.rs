@@ -194,6 +194,8 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self) {
+        // However this ends, a panic included, the consumer is told.
+        let _over = self.shared.over.clone().drop_guard();
         let ended = self.keep().await;
         self.shared.over.cancel();
         // Whoever waits for an answer gets "lost".

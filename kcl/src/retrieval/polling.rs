@@ -4,7 +4,7 @@
 use super::pace::Pace;
 use crate::lease::ShardInfo;
 use crate::position::{InitialPosition, Position, Sequence, SequenceNumber};
-use crate::prefetch::{Budget, RESPONSE, Reservation};
+use crate::prefetch::{Budget, RESPONSE, Reservation, Share};
 use aws::ErrorKind;
 use aws::kinesis::{Client, GetRecordsOutput, IteratorPosition, Record};
 use runtime::metrics::Counter;
@@ -64,6 +64,7 @@ pub(crate) struct Poller {
     shard: String,
     cursor: Cursor,
     iterator: Option<String>,
+    share: Share,
     pace: Pace,
     backoff: Backoff,
     out: mpsc::Sender<Fetched>,
@@ -89,6 +90,7 @@ impl Poller {
         Self {
             cursor: Cursor::Start(start),
             iterator: None,
+            share: reading.budget.share(),
             pace: Pace::default(),
             backoff: policy.start(&reading.chance),
             reading,
@@ -109,7 +111,7 @@ impl Poller {
             if let Some(next) = self.pace.next() {
                 sleep_until(next).await;
             }
-            let mut bytes = self.reading.budget.reserve(RESPONSE).await;
+            let mut bytes = self.share.reserve(RESPONSE).await;
             match self.step().await {
                 Step::Again(delay) => {
                     // Whoever waits holds nothing that others could use.

@@ -11,9 +11,7 @@ use crate::settings::{Options, REGISTRY};
 use crate::shard_consumer::Work;
 use crate::stream_shards::Setup;
 use aws::{ErrorKind, Timeouts};
-use parking_lot::Mutex;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, SettingsError};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,7 +239,7 @@ impl<F: ProcessorFactory> SchedulerBuilder<F> {
         Ok(Scheduler {
             handle: Handle {
                 worker: options.worker.clone(),
-                held: Arc::new(Mutex::new(BTreeSet::new())),
+                held: Arc::default(),
                 metrics: metrics.clone(),
                 budget,
             },

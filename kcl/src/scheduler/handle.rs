@@ -1,7 +1,7 @@
 //! A look at a worker while it runs.
 
+use crate::coordinator::Holdings;
 use crate::prefetch::Budget;
-use parking_lot::Mutex;
 use runtime::Metrics;
 use runtime::metrics::Reading;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(super) worker: String,
-    pub(super) held: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) held: Holdings,
     pub(super) metrics: Metrics,
     pub(super) budget: Budget,
 }
@@ -58,13 +58,17 @@ impl Handle {
     /// The shards whose leases this worker holds, in order.
     #[must_use]
     pub fn held_leases(&self) -> Vec<String> {
-        self.held.lock().iter().cloned().collect()
+        let held = self.held.lock();
+        held.iter()
+            .filter(|(_, lease)| lease.is_valid())
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// What the worker did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let held = self.held.lock().clone();
+        let held: BTreeSet<String> = self.held_leases().into_iter().collect();
         let mut stats = Stats {
             held_leases: held.len(),
             prefetched_bytes: self.budget.used(),
@@ -99,7 +103,7 @@ impl Handle {
         stats
     }
 
-    pub(super) fn held(&self) -> Arc<Mutex<BTreeSet<String>>> {
+    pub(super) fn held(&self) -> Holdings {
         Arc::clone(&self.held)
     }
 }

@@ -257,3 +257,140 @@ async fn without_checkpoints_everything_is_read_again() {
     );
     let _ = APP;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_deleted_is_made_again() {
+    let world = World::new(3);
+    world.put(0..30).await;
+    let worker = start(
+        world
+            .worker("w1")
+            .set("shardSyncIntervalMillis", "1000")
+            .set("leasesRecoveryAuditorExecutionFrequencyMillis", "5000"),
+    )
+    .await;
+    world.until_all_delivered().await;
+    let delete = aws::dynamodb::DeleteItem {
+        table_name: APP.to_owned(),
+        key: [(
+            "leaseKey".to_owned(),
+            aws::dynamodb::AttributeValue::s("shardId-000000000001"),
+        )]
+        .into(),
+        ..Default::default()
+    };
+    aws::dynamodb::Client::new(&world.config())
+        .delete_item(&delete)
+        .await
+        .unwrap();
+    let deleted = tokio::time::Instant::now();
+    until("it is lost", || worker.handle.held_leases().len() == 2).await;
+    until("it is held again", || {
+        worker.handle.held_leases().len() == 3
+    })
+    .await;
+    assert!(
+        deleted.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        deleted.elapsed()
+    );
+    assert_eq!(worker.handle.stats().leases_lost, 1);
+    world.put(30..60).await;
+    world.until_all_delivered().await;
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merged_shard_waits_for_the_parent_that_has_no_lease() {
+    let world = World::new(2);
+    world.put(0..20).await;
+    let worker = start(
+        world
+            .worker("w1")
+            .set("shardSyncIntervalMillis", "60000")
+            .set("leasesRecoveryAuditorExecutionFrequencyMillis", "10000"),
+    )
+    .await;
+    world.until_all_delivered().await;
+    let delete = aws::dynamodb::DeleteItem {
+        table_name: APP.to_owned(),
+        key: [(
+            "leaseKey".to_owned(),
+            aws::dynamodb::AttributeValue::s("shardId-000000000001"),
+        )]
+        .into(),
+        ..Default::default()
+    };
+    world.put(20..40).await;
+    aws::dynamodb::Client::new(&world.config())
+        .delete_item(&delete)
+        .await
+        .unwrap();
+    world
+        .local
+        .merge_shards(STREAM, "shardId-000000000000", "shardId-000000000001")
+        .unwrap();
+    world.put(40..60).await;
+    world.until_all_delivered().await;
+    let calls = world.calls.all();
+    let first = |shard: &str, told: &dyn Fn(&Told) -> bool| {
+        calls
+            .iter()
+            .position(|c| c.shard.ends_with(shard) && told(&c.told))
+            .unwrap()
+    };
+    let begun = first("02", &|told| matches!(told, Told::Initialized { .. }));
+    for parent in ["00", "01"] {
+        assert!(
+            first(parent, &|told| *told == Told::Ended) < begun,
+            "{parent}"
+        );
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_initial_position_counts_once() {
+    let world = World::new(2);
+    world.put(0..10).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let middle = world.clock.now();
+    world.put(10..20).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let position = kcl::InitialPosition::AtTimestamp(middle);
+    let worker = start(world.worker("w1").initial_position(position)).await;
+    until("those since then", || world.calls.delivered().len() == 10).await;
+    assert!(world.calls.delivered().contains("r10") && !world.calls.delivered().contains("r9"));
+    worker.stop().await;
+    let worker = start(
+        world
+            .worker("w2")
+            .initial_position(kcl::InitialPosition::TrimHorizon),
+    )
+    .await;
+    world.put(20..30).await;
+    until("the new ones", || world.calls.delivered().len() == 20).await;
+    assert!(world.calls.deliveries().values().all(|n| *n == 1));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_workers_start_on_an_empty_table_and_share_it() {
+    let world = World::new(6);
+    world.put(0..60).await;
+    let builders =
+        ["w1", "w2", "w3"].map(|id| world.worker(id).set("maxLeasesToStealAtOneTime", "2"));
+    let mut workers = Vec::new();
+    for builder in builders {
+        workers.push(start(builder).await);
+    }
+    until("two each", || {
+        workers.iter().all(|w| w.handle.held_leases().len() == 2)
+    })
+    .await;
+    world.until_all_delivered().await;
+    assert_eq!(world.rows().await.len(), 6);
+    for worker in workers {
+        worker.stop().await;
+    }
+}

@@ -479,3 +479,54 @@ async fn a_leader_that_appears_later_stops_the_worker() {
     let error = worker.task.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("has a leader"), "{error}");
 }
+
+/// Blocks on one shard, flows on the others.
+struct OneStuck {
+    stuck: bool,
+    count: Arc<Mutex<usize>>,
+}
+
+impl RecordProcessor for OneStuck {
+    async fn process(&mut self, batch: Batch, at: &Checkpointer) -> Result<(), ProcessorError> {
+        if self.stuck {
+            at.lease_over().await;
+            return Ok(());
+        }
+        *self.count.lock().unwrap() += batch.records.len();
+        Ok(at.checkpoint().await?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_shard_does_not_take_the_memory_of_the_others() {
+    let options = LocalOptions {
+        limits: local::Limits::Off,
+        ..LocalOptions::default()
+    };
+    let world = World::with(2, options);
+    let client = aws::kinesis::Client::new(&world.config());
+    let payload = vec![7u8; 900_000];
+    for n in 0..80u32 {
+        let hash_key = if n % 2 == 0 {
+            "0".to_owned()
+        } else {
+            u128::MAX.to_string()
+        };
+        let entry = PutRecordsEntry {
+            partition_key: "k",
+            explicit_hash_key: Some(&hash_key),
+            data: &[&payload],
+        };
+        client.put_records(STREAM, &[entry]).await.unwrap();
+    }
+    let count = Arc::new(Mutex::new(0));
+    let made = Arc::clone(&count);
+    let factory = move |shard: &ShardContext| OneStuck {
+        stuck: shard.shard_id == SHARD,
+        count: Arc::clone(&made),
+    };
+    let builder = builder("w1", world.config(), factory).set("prefetchBytes", "33554432");
+    let worker = start(builder).await;
+    until("the other shard flows", || *count.lock().unwrap() == 40).await;
+    worker.task.abort();
+}
