@@ -182,6 +182,14 @@ impl Agent {
         let destinations: Vec<_> = self.flows.iter().map(|f| Arc::clone(&f.2)).collect();
         for (config, stored, destination, stats) in self.flows {
             tracing::info!(flow = stats.flow, "starting");
+            let (stopped, connecting) = (scope.token().clone(), destination.connect());
+            scope.spawn("connect", async move {
+                tokio::select! {
+                    biased;
+                    () = stopped.cancelled() => {}
+                    () = connecting => {}
+                }
+            });
             let flow = Flow::new(Parts {
                 config,
                 stored,

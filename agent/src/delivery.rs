@@ -50,6 +50,10 @@ pub type Outcomes = BoxFuture<'static, Vec<Outcome>>;
 
 /// A stream that takes records.
 pub trait Destination: Send + Sync + fmt::Debug {
+    /// Connects before there is a record to send, so that what is wrong shows early. Resolves when it is
+    /// connected; trouble is told in the log and tried again.
+    fn connect(&self) -> BoxFuture<'static, ()>;
+
     /// Resolves when all records are admitted; waiting here is the back-pressure. Records of two calls
     /// are admitted in the order in which the calls were made, if the second is made after the first
     /// resolved.

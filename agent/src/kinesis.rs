@@ -229,6 +229,14 @@ fn outcome_of(result: Result<(), DeliveryError>) -> Outcome {
 }
 
 impl Destination for Kinesis {
+    fn connect(&self) -> BoxFuture<'static, ()> {
+        let inner = Arc::clone(&self.0);
+        async move {
+            inner.producer().await;
+        }
+        .boxed()
+    }
+
     fn put_all(&self, records: Vec<Outgoing>) -> BoxFuture<'static, Outcomes> {
         Arc::clone(&self.0).put_all(records).boxed()
     }

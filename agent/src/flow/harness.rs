@@ -48,6 +48,10 @@ struct Fake {
 }
 
 impl Destination for Fake {
+    fn connect(&self) -> BoxFuture<'static, ()> {
+        futures::future::ready(()).boxed()
+    }
+
     fn put_all(&self, records: Vec<Outgoing>) -> BoxFuture<'static, Outcomes> {
         let (stream, chance) = (Arc::clone(&self.stream), self.chance.clone());
         let manner = *stream.manner.lock();

@@ -73,10 +73,6 @@ impl Flow {
                 }
             }
         }
-        if let Some(file) = self.files.get_mut(&id) {
-            file.fresh = false;
-            file.hold = None;
-        }
         Ok(true)
     }
 

@@ -260,6 +260,8 @@ impl Flow {
             Ok(Read::Data { block, head }) => {
                 if let Some(file) = self.files.get_mut(&id) {
                     file.head = head;
+                    file.fresh = false;
+                    file.hold = None;
                     file.own = file.size.max(at + block.len() as u64);
                 }
                 let memory = Arc::new(memory);
