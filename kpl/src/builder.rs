@@ -11,6 +11,7 @@ use crate::shard_map::{LaneMaker, ShardMap};
 use crate::shared::Shared;
 use crate::stats::Ledger;
 use arc_swap::ArcSwap;
+use aws::kinesis::ShardFilter;
 use aws::{ErrorKind, HttpTransport};
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
 use std::fmt;
@@ -169,7 +170,8 @@ impl ProducerBuilder {
         let chance = self.chance.unwrap_or_else(|| config.chance().fork());
         let client =
             aws::kinesis::Client::new(&config).with_attempt_timeout(options.request_timeout);
-        let Fetched { asked, result } = fetch(&client, &self.stream).await;
+        let Fetched { asked, result } =
+            fetch(&client, &self.stream, Some(&ShardFilter::AtLatest)).await;
         let shards = result.map_err(|source| refusal(&self.stream, &config, source))?;
 
         let bound = Charge {

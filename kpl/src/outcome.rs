@@ -92,8 +92,9 @@ pub(crate) fn of_landing(
     range: Option<&HashRange>,
     asked_since: bool,
 ) -> Landing {
-    // A consumer checks the range of aggregates alone.
-    if !aggregated {
+    // A consumer checks the range of aggregates alone; and where all keys are the first, which routed
+    // the record, they all belong where it was stored.
+    if !aggregated || span.low == span.high {
         return Landing::Delivered;
     }
     match range {
@@ -156,19 +157,22 @@ mod tests {
             // Single records are never range-checked by a consumer.
             (false, span(60, 60, 60), None, false, Delivered),
             (false, span(60, 60, 60), Some(range(0, 9)), true, Delivered),
+            // One key belongs where the record was stored, whatever is known of that shard.
+            (true, span(60, 60, 60), None, false, Delivered),
+            (true, span(60, 60, 60), Some(range(0, 9)), true, Delivered),
             // Every record inside: delivered, and not sent twice.
             (true, span(60, 50, 99), Some(child), false, Delivered),
             // One record outside: none may be acknowledged.
             (true, span(60, 49, 99), Some(child), false, SendAllAgain),
             (true, span(60, 60, 100), Some(child), true, SendAllAgain),
             // An unknown shard: look first, then decide.
-            (true, span(60, 60, 60), None, false, AskFirst),
-            (true, span(60, 60, 60), None, true, SendAllAgain),
+            (true, span(60, 60, 61), None, false, AskFirst),
+            (true, span(60, 60, 61), None, true, SendAllAgain),
             // A range that cannot be right: the stream was made anew.
-            (true, span(60, 60, 60), Some(range(0, 9)), false, AskFirst),
+            (true, span(60, 60, 61), Some(range(0, 9)), false, AskFirst),
             (
                 true,
-                span(60, 60, 60),
+                span(60, 60, 61),
                 Some(range(0, 9)),
                 true,
                 SendAllAgain,

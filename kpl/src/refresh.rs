@@ -62,7 +62,7 @@ impl Refresher {
             if delay > Duration::ZERO {
                 tokio::time::sleep(delay).await;
             }
-            fetch(&client, &stream).await
+            fetch(&client, &stream, None).await
         };
         self.running = Some(call.boxed());
     }
@@ -80,11 +80,10 @@ impl Refresher {
     }
 }
 
-/// Lists the open shards.
-pub(crate) async fn fetch(client: &Client, stream: &str) -> Fetched {
+/// Lists the shards. A refresh asks for the closed ones too: what is to be placed may have been stored
+/// in a shard that has closed since.
+pub(crate) async fn fetch(client: &Client, stream: &str, filter: Option<&ShardFilter>) -> Fetched {
     let asked = Instant::now();
-    let result = client
-        .list_shards(stream, Some(&ShardFilter::AtLatest))
-        .await;
+    let result = client.list_shards(stream, filter).await;
     Fetched { asked, result }
 }

@@ -83,8 +83,12 @@ impl ShardMap {
             .collect();
         let mut ranges = before.map(|map| map.ranges.clone()).unwrap_or_default();
         let mut lanes = Vec::with_capacity(shards.len());
-        for shard in shards.iter().filter(|shard| shard.is_open()) {
+        for shard in shards {
             let range = range(shard)?;
+            if !shard.is_open() {
+                ranges.insert(Arc::from(shard.shard_id.as_str()), range);
+                continue;
+            }
             let lane = match old.get(shard.shard_id.as_str()) {
                 Some(lane) if lane.range == range => Arc::clone(lane),
                 _ => {

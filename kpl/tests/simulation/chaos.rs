@@ -1,0 +1,103 @@
+//! What goes wrong: faults that strike once, outages, splits and merges.
+
+use crate::world::STREAM;
+use local::{Fault, FaultAction, Local, ShardInfo};
+use runtime::Chance;
+use std::time::Duration;
+
+/// What was done to the producers.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    pub(crate) reshards: u64,
+    /// Requests took effect whose answers got lost: their records may be stored twice.
+    pub(crate) lost_answers: u64,
+    /// Codes of permanent errors that were answered.
+    pub(crate) permanent: Vec<&'static str>,
+}
+
+const PERMANENT: [&str; 3] = [
+    "AccessDeniedException",
+    "KMSDisabledException",
+    "ResourceNotFoundException",
+];
+
+fn error(status: u16, code: &str) -> FaultAction {
+    FaultAction::Error {
+        status,
+        code: code.to_owned(),
+        message: "by the simulation".to_owned(),
+    }
+}
+
+pub(crate) async fn live(local: Local, chance: Chance) -> Damage {
+    let mut damage = Damage::default();
+    let lose_answers = chance.happens(0.5);
+    let permanent = chance.happens(0.2);
+    let rounds = chance.below(25);
+    for _ in 0..rounds {
+        tokio::time::sleep(Duration::from_millis(chance.below(2_000))).await;
+        let operation = if chance.happens(0.85) {
+            "PutRecords"
+        } else {
+            "ListShards"
+        };
+        let nth = 1 + chance.below(4);
+        let add = |action| {
+            local.faults().add(Fault::nth(operation, nth, action));
+        };
+        let every = 1 + chance.index(3);
+        match chance.below(14) {
+            0 => add(error(500, "InternalFailure")),
+            1 => add(error(503, "ServiceUnavailable")),
+            2 => add(error(400, "ProvisionedThroughputExceededException")),
+            3 => add(error(400, "ExpiredTokenException")),
+            4 => add(FaultAction::Refuse),
+            5 => add(FaultAction::Delay(Duration::from_millis(
+                chance.below(3_000),
+            ))),
+            6 | 7 => {
+                let code = "ProvisionedThroughputExceededException".to_owned();
+                add(FaultAction::SplitEntries { every, code });
+            }
+            8 => {
+                let code = "InternalFailure".to_owned();
+                add(FaultAction::SplitEntries { every, code });
+            }
+            9 if lose_answers => {
+                add(FaultAction::LoseAnswer);
+                damage.lost_answers += 1;
+            }
+            10 if permanent => {
+                let code = PERMANENT[chance.index(PERMANENT.len())];
+                add(error(400, code));
+                damage.permanent.push(code);
+            }
+            11 => {
+                let outage = local.faults().add(Fault::every("*", FaultAction::Refuse));
+                tokio::time::sleep(Duration::from_millis(chance.below(6_000))).await;
+                local.faults().remove(outage);
+            }
+            _ => damage.reshards += u64::from(reshard(&local, &chance)),
+        }
+    }
+    damage
+}
+
+/// Splits a shard, or merges two neighbours.
+fn reshard(local: &Local, chance: &Chance) -> bool {
+    let mut open: Vec<ShardInfo> = local
+        .shards(STREAM)
+        .into_iter()
+        .filter(|shard| shard.open)
+        .collect();
+    open.sort_by_key(|shard| shard.hash_range.start);
+    if open.len() < 2 || (open.len() < 8 && chance.happens(0.6)) {
+        let shard = &open[chance.index(open.len())];
+        local.split_shard(STREAM, &shard.shard_id).is_ok()
+    } else {
+        let at = chance.index(open.len() - 1);
+        local
+            .merge_shards(STREAM, &open[at].shard_id, &open[at + 1].shard_id)
+            .is_ok()
+    }
+}
