@@ -176,8 +176,9 @@ impl Story<'_> {
         self.progress
             .say(&format!("stream {stream} with {} shards", self.args.shards));
         println!(
-            "tightened for the show: failover time {} s (default 10 s), the agent's buffer age 1 s \
-             (60 s) and initial position START_OF_FILE (END_OF_FILE)",
+            "tightened for the show: failover time {} s (default 10 s), parents are looked for each 1 s \
+             (10 s), the agent's buffer age 1 s (60 s) and its initial position START_OF_FILE \
+             (END_OF_FILE)",
             FAILOVER.as_secs()
         );
         for worker in ["worker-1", VICTIM, "worker-3"] {
