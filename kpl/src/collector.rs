@@ -305,9 +305,7 @@ impl<T: Item> Collector<T> {
         let mut batch = Vec::new();
         let mut size = 0;
         let from = self.last.take();
-        let bound = from
-            .as_ref()
-            .map_or(Bound::Unbounded, |last| Bound::Excluded(last));
+        let bound = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let order: Vec<Arc<str>> = self
             .queues
             .range::<Arc<str>, _>((bound, Bound::Unbounded))

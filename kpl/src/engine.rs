@@ -160,7 +160,7 @@ impl Engine {
     fn event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Deadline(lane, at) => self.deadlines.set(lane.key, at, lane),
-            Event::Sealed(sealed) => self.enqueue(sealed, now),
+            Event::Sealed(sealed) => self.enqueue(*sealed, now),
             Event::Flush => self.flush(now),
             Event::IntakeClosed => {
                 self.draining = true;

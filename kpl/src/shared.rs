@@ -21,7 +21,7 @@ pub(crate) enum Event {
     /// A lane has a new or a sooner deadline.
     Deadline(Arc<Lane>, Instant),
     /// To be sent.
-    Sealed(Sealed),
+    Sealed(Box<Sealed>),
     /// Everything at hand is to be sent now.
     Flush,
     /// No more records will come.
@@ -159,7 +159,7 @@ impl Shared {
 
     fn apply(&self, lane: &Arc<Lane>, effects: Effects) {
         for sealed in effects.sealed {
-            self.tell(Event::Sealed(sealed));
+            self.tell(Event::Sealed(Box::new(sealed)));
         }
         if let Some(deadline) = effects.deadline {
             self.tell(Event::Deadline(Arc::clone(lane), deadline));

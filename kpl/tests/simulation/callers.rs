@@ -85,7 +85,7 @@ pub(crate) async fn live(caller: Caller) -> Done {
     let mut done = Done::default();
     let mut pending = Vec::new();
     let mut number = 0;
-    let rounds = 5 + caller.chance.below(40);
+    let rounds = 5 + caller.chance.below(25);
     for _ in 0..rounds {
         match caller.chance.below(20) {
             0 => {
@@ -100,7 +100,7 @@ pub(crate) async fn live(caller: Caller) -> Done {
             }
             1..8 => tokio::time::sleep(Duration::from_millis(caller.chance.below(2_000))).await,
             8..11 => {
-                let count = 1 + caller.chance.below(60);
+                let count = 1 + caller.chance.below(45);
                 let batch: Vec<kpl::Record> = (0..count)
                     .map(|_| caller.record(next(&mut number)))
                     .collect();

@@ -9,6 +9,15 @@
 //!
 //! `KINESIS_SEEDS=10000` runs more seeds, `KINESIS_SEED=7` one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test's helper may stop the test"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
