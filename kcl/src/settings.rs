@@ -392,3 +392,32 @@ impl Options {
             .max(Duration::from_millis(10))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_those_of_the_original() {
+        let settings = Settings::new(REGISTRY);
+        for setting in REGISTRY.0 {
+            // A default out of its own range shows as unset.
+            let shown = match setting.kind {
+                Kind::Bool => Some(settings.bool(setting.name).to_string()),
+                Kind::Text | Kind::OneOf(_) => settings.text(setting.name),
+                _ => settings.integer(setting.name).map(|n| n.to_string()),
+            };
+            assert_eq!(shown.as_deref(), setting.default, "{}", setting.name);
+        }
+        let options = Options::from(&settings, "app", "id".to_owned());
+        assert_eq!((&*options.table, &*options.worker), ("app", "id"));
+        assert_eq!(options.failover, Duration::from_secs(10));
+        assert_eq!(
+            options.renew_interval(),
+            Duration::from_nanos(3_308_333_333)
+        );
+        assert_eq!(options.take_interval, Duration::from_millis(10_025));
+        assert_eq!(options.idle_time, Duration::from_millis(1_500));
+        assert_eq!(options.error_policy, ErrorPolicy::Retry);
+    }
+}

@@ -468,4 +468,72 @@ mod tests {
         unfinished.push(p);
         assert_eq!(disposable(&unfinished).len(), 0);
     }
+
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        /// A history of splits and merges, and leases for some of the shards.
+        fn history() -> impl Strategy<Value = (Vec<ShardInfo>, Vec<bool>)> {
+            let steps = proptest::collection::vec((any::<bool>(), any::<u32>()), 0..12);
+            (1u32..5, steps, proptest::collection::vec(any::<bool>(), 64)).prop_map(
+                |(first, steps, leased)| {
+                    let mut shards: Vec<ShardInfo> =
+                        (0..first).map(|n| shard(n, &[], true)).collect();
+                    for (split, choice) in steps {
+                        let open: Vec<usize> =
+                            (0..shards.len()).filter(|i| shards[*i].is_open).collect();
+                        let pick = |n: u32| open[usize::try_from(n).unwrap() % open.len()];
+                        let number = |i: usize| u32::try_from(i).unwrap();
+                        let (a, b) = (pick(choice), pick(choice.wrapping_add(1)));
+                        let next = number(shards.len());
+                        shards[a].is_open = false;
+                        if split || a == b {
+                            shards.push(shard(next, &[number(a)], true));
+                            shards.push(shard(next + 1, &[number(a)], true));
+                        } else {
+                            shards[b].is_open = false;
+                            shards.push(shard(next, &[number(a), number(b)], true));
+                        }
+                    }
+                    (shards, leased)
+                },
+            )
+        }
+
+        fn covered(id: &str, shards: &[ShardInfo], leases: &BTreeSet<&str>) -> bool {
+            leases.contains(id)
+                || shards
+                    .iter()
+                    .find(|s| s.id == id)
+                    .is_some_and(|s| s.parents.iter().any(|p| covered(p, shards, leases)))
+        }
+
+        proptest! {
+            /// After a sync each open shard has a lease, or descends from a shard that has one and
+            /// will make its lease at its end; and a second sync finds nothing to do.
+            #[test]
+            fn every_open_shard_is_covered_and_a_second_sync_rests(
+                (shards, leased) in history(),
+                position in prop::sample::select(vec![Latest, TrimHorizon, at_timestamp()]),
+            ) {
+                let existing: BTreeSet<&str> = shards
+                    .iter()
+                    .zip(&leased)
+                    .filter(|(_, leased)| **leased)
+                    .map(|(shard, _)| shard.id.as_str())
+                    .collect();
+                let made = missing_leases(&shards, &existing, position, false).unwrap();
+                let mut all = existing.clone();
+                for lease in &made {
+                    prop_assert!(all.insert(&lease.key), "{} was there", lease.key);
+                }
+                for shard in shards.iter().filter(|s| s.is_open) {
+                    prop_assert!(covered(&shard.id, &shards, &all), "{} is not covered", shard.id);
+                }
+                let again = missing_leases(&shards, &all, position, false).unwrap();
+                prop_assert!(again.is_empty(), "{:?}", again);
+            }
+        }
+    }
 }

@@ -424,4 +424,57 @@ mod tests {
         }
         assert_eq!(run(&leases, "me", TakingRules::new(F)), []);
     }
+
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            /// Whatever the beginning, workers that look at the table in turn come to own every lease,
+            /// balanced within one, and then leave it at that.
+            #[test]
+            fn workers_come_to_a_balance_and_rest(
+                leases in 1usize..30,
+                workers in 1usize..6,
+                owners in proptest::collection::vec(proptest::option::of(0usize..6), 30),
+                seed: u64,
+            ) {
+                let name = |n: usize| format!("w{n}");
+                let mut table: Vec<Lease> = (0..leases)
+                    .map(|n| lease(n, owners[n].filter(|o| *o < workers).map(name).as_deref(), 1))
+                    .collect();
+                let rules = TakingRules { priority: false, ..TakingRules::new(F) };
+                let chance = Chance::seeded(seed);
+                let mut seen = vec![Observations::default(); workers];
+                let mut now = Instant::now();
+                let mut quiet = 0;
+                for _ in 0..leases * workers * 4 {
+                    for worker in 0..workers {
+                        now += Duration::from_secs(1);
+                        for lease in &mut table {
+                            lease.counter += 1;
+                        }
+                        seen[worker].update(&table, now);
+                        let me = name(worker);
+                        let plan =
+                            plan(&table, &seen[worker], &me, &|_| true, &rules, now, &chance);
+                        quiet = if plan.takes.is_empty() { quiet + 1 } else { 0 };
+                        for take in plan.takes {
+                            let row = table.iter_mut().find(|l| l.key == take.lease.key).unwrap();
+                            prop_assert!(row.owner.as_deref() != Some(&me), "took its own");
+                            row.owner = Some(me.clone());
+                        }
+                    }
+                }
+                prop_assert!(quiet >= workers, "still moving");
+                let count = |worker: usize| {
+                    table.iter().filter(|l| l.owner == Some(name(worker))).count()
+                };
+                let counts: Vec<usize> = (0..workers).map(count).collect();
+                prop_assert_eq!(counts.iter().sum::<usize>(), leases);
+                let (min, max) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+                prop_assert!(max - min <= 1 || *max <= leases.div_ceil(workers), "{:?}", counts);
+            }
+        }
+    }
 }

@@ -106,7 +106,7 @@ impl Line {
         }
         let short = Duration::from_millis(self.0.chance.below(300));
         let long = Duration::from_millis(self.0.chance.below(20_000));
-        match self.0.chance.below(6) {
+        match self.0.chance.below(7) {
             0 => Err(Broken("refused")),
             1 => {
                 let _ = self.handle(request).await;
@@ -125,9 +125,18 @@ impl Line {
                 sleep(short).await;
                 answer
             }
+            4 => {
+                let action = FaultAction::ExpireIterator;
+                self.0
+                    .model
+                    .local()
+                    .faults()
+                    .add(Fault::nth("*", 1, action));
+                self.handle(request).await
+            }
             n => {
                 let (status, code) = match n {
-                    4 => (400, "ProvisionedThroughputExceededException"),
+                    5 => (400, "ProvisionedThroughputExceededException"),
                     _ => (500, "InternalServerError"),
                 };
                 let action = FaultAction::Error {

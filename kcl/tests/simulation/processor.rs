@@ -86,6 +86,8 @@ impl RecordProcessor for Simulated {
                 self.model.consumed(&ids[..=n]);
                 let written = at.checkpoint_record(&batch.records[n]).await;
                 self.outcome(written)?;
+                // The rest is at risk until it is taken, too.
+                sleep(Duration::from_millis(self.chance.below(2_000))).await;
                 self.model.consumed(&ids);
                 Ok(())
             }
