@@ -1,14 +1,16 @@
 //! The engine: the one task that owns deadlines, queues, requests in flight and the refreshing of the
 //! shard map.
 
+mod answers;
+mod reshard;
+
 use crate::collector::{Collector, Limits, Next, Rest};
 use crate::deadlines::Deadlines;
 use crate::error::DeliveryError;
 use crate::lane::Lane;
-use crate::outcome::{self, Failure, Landing};
 use crate::quiet::Quiet;
 use crate::record::cost;
-use crate::refresh::{Fetched, Refresher};
+use crate::refresh::Refresher;
 use crate::sealed::{Sealed, expires};
 use crate::sender::{Done, send};
 use crate::settings::Options;
@@ -16,17 +18,14 @@ use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
 use crate::slot::Verdict;
 use aggregation::HashKey;
-use aws::kinesis::{Client, PutRecordsOutput, PutRecordsResult, Shard};
-use runtime::{Attempts, Chance};
+use aws::kinesis::Client;
+use runtime::Chance;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-/// The code of an attempt that stored an aggregate where consumers would drop it.
-const WRONG_SHARD: &str = "Wrong Shard";
 
 /// Messages taken from callers at a time.
 const EVENTS: usize = 512;
@@ -298,278 +297,4 @@ impl Engine {
             batch,
         ));
     }
-
-    fn done(&mut self, done: Result<Done, JoinError>) {
-        let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                // Its records resolved as closed when it was dropped.
-                tracing::error!(stream = %self.shared.stream, %error, "a request was cut off");
-                return;
-            }
-        };
-        let took = done.ended.saturating_duration_since(done.started);
-        self.shared.ledger.meters.request_time.observe(millis(took));
-        match done.result {
-            Ok(output) => self.answered(done.batch, output, done.started, done.ended),
-            Err(error) => self.request_failed(done.batch, &error, done.started, done.ended),
-        }
-    }
-
-    fn request_failed(
-        &mut self,
-        batch: Vec<Sealed>,
-        error: &aws::Error,
-        started: Instant,
-        ended: Instant,
-    ) {
-        let (code, message) = (error.code(), error.to_string());
-        self.shared.ledger.meters.error(&code);
-        let failure = outcome::of_request(error.kind(), self.options.fail_if_throttled);
-        if let Some(requests) = self.warnings.pass(1, ended) {
-            tracing::warn!(stream = %self.shared.stream, requests, %error, "requests fail");
-        }
-        if failure == Failure::Retry {
-            self.rest.failed(started, ended, &self.chance);
-        } else {
-            self.rest.succeeded();
-        }
-        for mut sealed in batch {
-            self.attempted(&mut sealed, started, ended, Some((&code, &message)));
-            self.failed(sealed, failure, &code, &message, ended);
-        }
-    }
-
-    fn answered(
-        &mut self,
-        batch: Vec<Sealed>,
-        output: PutRecordsOutput,
-        started: Instant,
-        ended: Instant,
-    ) {
-        self.rest.succeeded();
-        debug_assert_eq!(
-            batch.len(),
-            output.records.len(),
-            "one result for each entry"
-        );
-        for (mut sealed, result) in batch.into_iter().zip(output.records) {
-            match result {
-                PutRecordsResult::Stored {
-                    shard_id,
-                    sequence_number,
-                } => {
-                    let meters = &self.shared.ledger.meters;
-                    meters.kinesis_records_put.add(1);
-                    meters.kinesis_bytes_put.add(sealed.size as u64);
-                    self.collector.accepted(&sealed.shard);
-                    if *sealed.shard == *shard_id {
-                        self.attempted(&mut sealed, started, ended, None);
-                        let shard = Arc::clone(&sealed.shard);
-                        self.deliver(sealed, shard, sequence_number);
-                    } else {
-                        let shard = shard_id;
-                        self.landed(Misplaced {
-                            sealed,
-                            shard,
-                            sequence_number,
-                            started,
-                            ended,
-                        });
-                    }
-                }
-                PutRecordsResult::Refused { code, message } => {
-                    self.shared.ledger.meters.error(&code);
-                    let throttled = code == outcome::THROTTLED;
-                    self.collector
-                        .refused(&sealed.shard, throttled, started, ended);
-                    self.attempted(&mut sealed, started, ended, Some((&code, &message)));
-                    let failure = outcome::of_entry(&code, self.options.fail_if_throttled);
-                    self.failed(sealed, failure, &code, &message, ended);
-                }
-            }
-        }
-    }
-
-    fn attempted(
-        &self,
-        sealed: &mut Sealed,
-        started: Instant,
-        ended: Instant,
-        failure: Option<(&str, &str)>,
-    ) {
-        let delay = sealed.attempted(started, ended, failure);
-        self.shared.ledger.meters.buffering.observe(millis(delay));
-    }
-
-    fn failed(
-        &mut self,
-        sealed: Sealed,
-        failure: Failure,
-        code: &str,
-        message: &str,
-        now: Instant,
-    ) {
-        match failure {
-            Failure::Retry => {
-                let records = u64::from(sealed.claims.records());
-                self.shared.ledger.meters.retried.add(records);
-                self.enqueue(sealed, now);
-            }
-            Failure::Throttled => {
-                self.fail(sealed, |attempts| DeliveryError::Throttled { attempts });
-            }
-            Failure::Permanent(kind) => self.fail(sealed, |attempts| DeliveryError::Rejected {
-                kind,
-                code: code.to_owned(),
-                message: message.to_owned(),
-                attempts,
-            }),
-        }
-    }
-
-    fn fail(&self, sealed: Sealed, error: impl FnOnce(Arc<Attempts>) -> DeliveryError) {
-        self.observe_retries(&sealed);
-        sealed
-            .claims
-            .settle(&Verdict::Failed(error(Arc::new(sealed.attempts))));
-    }
-
-    fn deliver(&self, sealed: Sealed, shard_id: Arc<str>, sequence_number: String) {
-        self.observe_retries(&sealed);
-        self.shared
-            .ledger
-            .meters
-            .user_bytes_put
-            .add(sealed.data_len as u64);
-        sealed.claims.settle(&Verdict::Delivered {
-            shard_id,
-            sequence_number: sequence_number.into(),
-            aggregated: sealed.aggregated,
-            attempts: Arc::new(sealed.attempts),
-        });
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a metric")]
-    fn observe_retries(&self, sealed: &Sealed) {
-        let retries = sealed.attempts.count().saturating_sub(1);
-        self.shared.ledger.meters.retries.observe(retries as f64);
-    }
-
-    /// Decides about a record that was stored in another shard than the map foretold.
-    fn landed(&mut self, mut misplaced: Misplaced) {
-        let map = self.shared.map.load_full();
-        let Misplaced {
-            sealed,
-            shard,
-            ended,
-            ..
-        } = &misplaced;
-        let asked_since = map.asked >= *ended;
-        let key = sealed.span.first;
-        let foretold = map.find(key).1.shard.as_ref() == shard;
-        let landing = outcome::of_landing(
-            sealed.aggregated,
-            &sealed.span,
-            map.range(shard),
-            asked_since,
-        );
-        if landing == Landing::AskFirst || !(foretold || asked_since) {
-            self.evidence = Some(Evidence {
-                at: *ended,
-                key,
-                shard: shard.clone(),
-            });
-            self.refresher.start();
-        }
-        match landing {
-            Landing::AskFirst => self.misplaced.push(misplaced),
-            Landing::Delivered => {
-                let Misplaced { started, ended, .. } = misplaced;
-                self.attempted(&mut misplaced.sealed, started, ended, None);
-                let shard = misplaced.shard.into();
-                self.deliver(misplaced.sealed, shard, misplaced.sequence_number);
-            }
-            Landing::SendAllAgain => {
-                let sealed = self.wrong_shard(misplaced);
-                let records = u64::from(sealed.claims.records());
-                self.shared.ledger.meters.retried.add(records);
-                self.take_apart(sealed, Instant::now());
-            }
-        }
-    }
-
-    /// Notes that an attempt stored an aggregate in vain.
-    fn wrong_shard(&self, misplaced: Misplaced) -> Sealed {
-        let Misplaced {
-            mut sealed,
-            shard,
-            started,
-            ended,
-            ..
-        } = misplaced;
-        let message =
-            format!("stored in {shard}, which is not known to hold all of the aggregate's keys");
-        self.shared.ledger.meters.error(WRONG_SHARD);
-        self.attempted(&mut sealed, started, ended, Some((WRONG_SHARD, &message)));
-        sealed
-    }
-
-    fn fetched(&mut self, fetched: Fetched) {
-        let Fetched { asked, result } = fetched;
-        self.shared.ledger.meters.shard_maps.add(1);
-        let problem = match result {
-            Ok(shards) => match self.install(&shards, asked) {
-                Ok(()) => return,
-                Err(problem) => problem,
-            },
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(stream = %self.shared.stream, problem, "the shards could not be listed");
-        // The old map stays in use; what waits for a new one makes us ask again.
-        if self.evidence.is_some() || !self.misplaced.is_empty() {
-            self.refresher.again();
-        }
-    }
-
-    fn install(&mut self, shards: &[Shard], asked: Instant) -> Result<(), String> {
-        let before = self.shared.map.load_full();
-        let map = before
-            .succeed(shards, asked, &self.maker)
-            .map_err(|bad| bad.to_string())?;
-        let map = Arc::new(map);
-        let now = Instant::now();
-        self.refresher.succeeded();
-        // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
-        self.shared.map.store(Arc::clone(&map));
-        let retired = map.retired(&before);
-        if !retired.is_empty() {
-            let (closed, open) = (retired.len(), map.lanes().len());
-            tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
-        }
-        for lane in &retired {
-            for sealed in self.collector.remove(&lane.shard) {
-                self.enqueue(sealed, now);
-            }
-            if let Some(sealed) = lane.retire(now) {
-                self.enqueue(sealed, now);
-            }
-        }
-        for misplaced in std::mem::take(&mut self.misplaced) {
-            self.landed(misplaced);
-        }
-        if let Some(evidence) = &self.evidence {
-            let foretold = *map.find(evidence.key).1.shard == *evidence.shard;
-            if foretold || asked >= evidence.at {
-                self.evidence = None;
-            } else {
-                self.refresher.start();
-            }
-        }
-        Ok(())
-    }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

@@ -1,0 +1,177 @@
+//! What the engine does with an answer, or with the failure of a request.
+
+use super::{Engine, Misplaced};
+use crate::error::DeliveryError;
+use crate::outcome::{self, Failure};
+use crate::sealed::Sealed;
+use crate::sender::Done;
+use crate::slot::Verdict;
+use aws::kinesis::{PutRecordsOutput, PutRecordsResult};
+use runtime::Attempts;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+impl Engine {
+    pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // Its records resolved as closed when it was dropped.
+                tracing::error!(stream = %self.shared.stream, %error, "a request was cut off");
+                return;
+            }
+        };
+        let took = done.ended.saturating_duration_since(done.started);
+        self.shared.ledger.meters.request_time.observe(millis(took));
+        match done.result {
+            Ok(output) => self.answered(done.batch, output, done.started, done.ended),
+            Err(error) => self.request_failed(done.batch, &error, done.started, done.ended),
+        }
+    }
+
+    fn request_failed(
+        &mut self,
+        batch: Vec<Sealed>,
+        error: &aws::Error,
+        started: Instant,
+        ended: Instant,
+    ) {
+        let (code, message) = (error.code(), error.to_string());
+        self.shared.ledger.meters.error(&code);
+        let failure = outcome::of_request(error.kind(), self.options.fail_if_throttled);
+        if let Some(requests) = self.warnings.pass(1, ended) {
+            tracing::warn!(stream = %self.shared.stream, requests, %error, "requests fail");
+        }
+        if failure == Failure::Retry {
+            self.rest.failed(started, ended, &self.chance);
+        } else {
+            self.rest.succeeded();
+        }
+        for mut sealed in batch {
+            self.attempted(&mut sealed, started, ended, Some((&code, &message)));
+            self.failed(sealed, failure, &code, &message, ended);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        batch: Vec<Sealed>,
+        output: PutRecordsOutput,
+        started: Instant,
+        ended: Instant,
+    ) {
+        self.rest.succeeded();
+        debug_assert_eq!(
+            batch.len(),
+            output.records.len(),
+            "one result for each entry"
+        );
+        for (mut sealed, result) in batch.into_iter().zip(output.records) {
+            match result {
+                PutRecordsResult::Stored {
+                    shard_id,
+                    sequence_number,
+                } => {
+                    let meters = &self.shared.ledger.meters;
+                    meters.kinesis_records_put.add(1);
+                    meters.kinesis_bytes_put.add(sealed.size as u64);
+                    self.collector.accepted(&sealed.shard);
+                    if *sealed.shard == *shard_id {
+                        self.attempted(&mut sealed, started, ended, None);
+                        let shard = Arc::clone(&sealed.shard);
+                        self.deliver(sealed, shard, sequence_number);
+                    } else {
+                        let shard = shard_id;
+                        self.landed(Misplaced {
+                            sealed,
+                            shard,
+                            sequence_number,
+                            started,
+                            ended,
+                        });
+                    }
+                }
+                PutRecordsResult::Refused { code, message } => {
+                    self.shared.ledger.meters.error(&code);
+                    let throttled = code == outcome::THROTTLED;
+                    self.collector
+                        .refused(&sealed.shard, throttled, started, ended);
+                    self.attempted(&mut sealed, started, ended, Some((&code, &message)));
+                    let failure = outcome::of_entry(&code, self.options.fail_if_throttled);
+                    self.failed(sealed, failure, &code, &message, ended);
+                }
+            }
+        }
+    }
+
+    pub(super) fn attempted(
+        &self,
+        sealed: &mut Sealed,
+        started: Instant,
+        ended: Instant,
+        failure: Option<(&str, &str)>,
+    ) {
+        let delay = sealed.attempted(started, ended, failure);
+        self.shared.ledger.meters.buffering.observe(millis(delay));
+    }
+
+    fn failed(
+        &mut self,
+        sealed: Sealed,
+        failure: Failure,
+        code: &str,
+        message: &str,
+        now: Instant,
+    ) {
+        match failure {
+            Failure::Retry => {
+                let records = u64::from(sealed.claims.records());
+                self.shared.ledger.meters.retried.add(records);
+                self.enqueue(sealed, now);
+            }
+            Failure::Throttled => {
+                self.fail(sealed, |attempts| DeliveryError::Throttled { attempts });
+            }
+            Failure::Permanent(kind) => self.fail(sealed, |attempts| DeliveryError::Rejected {
+                kind,
+                code: code.to_owned(),
+                message: message.to_owned(),
+                attempts,
+            }),
+        }
+    }
+
+    pub(super) fn fail(&self, sealed: Sealed, error: impl FnOnce(Arc<Attempts>) -> DeliveryError) {
+        self.observe_retries(&sealed);
+        sealed
+            .claims
+            .settle(&Verdict::Failed(error(Arc::new(sealed.attempts))));
+    }
+
+    pub(super) fn deliver(&self, sealed: Sealed, shard_id: Arc<str>, sequence_number: String) {
+        self.observe_retries(&sealed);
+        self.shared
+            .ledger
+            .meters
+            .user_bytes_put
+            .add(sealed.data_len as u64);
+        sealed.claims.settle(&Verdict::Delivered {
+            shard_id,
+            sequence_number: sequence_number.into(),
+            aggregated: sealed.aggregated,
+            attempts: Arc::new(sealed.attempts),
+        });
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a metric")]
+    fn observe_retries(&self, sealed: &Sealed) {
+        let retries = sealed.attempts.count().saturating_sub(1);
+        self.shared.ledger.meters.retries.observe(retries as f64);
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

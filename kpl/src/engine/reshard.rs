@@ -1,0 +1,128 @@
+//! What the engine does when the shards have changed: decide about records that were stored where the
+//! map did not foretell, fetch a newer map, and move what is queued.
+
+use super::{Engine, Evidence, Misplaced};
+use crate::outcome::{self, Landing};
+use crate::refresh::Fetched;
+use crate::sealed::Sealed;
+use aws::kinesis::Shard;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The code of an attempt that stored an aggregate where consumers would drop it.
+const WRONG_SHARD: &str = "Wrong Shard";
+
+impl Engine {
+    /// Decides about a record that was stored in another shard than the map foretold.
+    pub(super) fn landed(&mut self, mut misplaced: Misplaced) {
+        let map = self.shared.map.load_full();
+        let Misplaced {
+            sealed,
+            shard,
+            ended,
+            ..
+        } = &misplaced;
+        let asked_since = map.asked >= *ended;
+        let key = sealed.span.first;
+        let foretold = map.find(key).1.shard.as_ref() == shard;
+        let landing = outcome::of_landing(
+            sealed.aggregated,
+            &sealed.span,
+            map.range(shard),
+            asked_since,
+        );
+        if landing == Landing::AskFirst || !(foretold || asked_since) {
+            self.evidence = Some(Evidence {
+                at: *ended,
+                key,
+                shard: shard.clone(),
+            });
+            self.refresher.start();
+        }
+        match landing {
+            Landing::AskFirst => self.misplaced.push(misplaced),
+            Landing::Delivered => {
+                let Misplaced { started, ended, .. } = misplaced;
+                self.attempted(&mut misplaced.sealed, started, ended, None);
+                let shard = misplaced.shard.into();
+                self.deliver(misplaced.sealed, shard, misplaced.sequence_number);
+            }
+            Landing::SendAllAgain => {
+                let sealed = self.wrong_shard(misplaced);
+                let records = u64::from(sealed.claims.records());
+                self.shared.ledger.meters.retried.add(records);
+                self.take_apart(sealed, Instant::now());
+            }
+        }
+    }
+
+    /// Notes that an attempt stored an aggregate in vain.
+    pub(super) fn wrong_shard(&self, misplaced: Misplaced) -> Sealed {
+        let Misplaced {
+            mut sealed,
+            shard,
+            started,
+            ended,
+            ..
+        } = misplaced;
+        let message =
+            format!("stored in {shard}, which is not known to hold all of the aggregate's keys");
+        self.shared.ledger.meters.error(WRONG_SHARD);
+        self.attempted(&mut sealed, started, ended, Some((WRONG_SHARD, &message)));
+        sealed
+    }
+
+    pub(super) fn fetched(&mut self, fetched: Fetched) {
+        let Fetched { asked, result } = fetched;
+        self.shared.ledger.meters.shard_maps.add(1);
+        let problem = match result {
+            Ok(shards) => match self.install(&shards, asked) {
+                Ok(()) => return,
+                Err(problem) => problem,
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(stream = %self.shared.stream, problem, "the shards could not be listed");
+        // The old map stays in use; what waits for a new one makes us ask again.
+        if self.evidence.is_some() || !self.misplaced.is_empty() {
+            self.refresher.again();
+        }
+    }
+
+    fn install(&mut self, shards: &[Shard], asked: Instant) -> Result<(), String> {
+        let before = self.shared.map.load_full();
+        let map = before
+            .succeed(shards, asked, &self.maker)
+            .map_err(|bad| bad.to_string())?;
+        let map = Arc::new(map);
+        let now = Instant::now();
+        self.refresher.succeeded();
+        // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
+        self.shared.map.store(Arc::clone(&map));
+        let retired = map.retired(&before);
+        if !retired.is_empty() {
+            let (closed, open) = (retired.len(), map.lanes().len());
+            tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
+        }
+        for lane in &retired {
+            for sealed in self.collector.remove(&lane.shard) {
+                self.enqueue(sealed, now);
+            }
+            if let Some(sealed) = lane.retire(now) {
+                self.enqueue(sealed, now);
+            }
+        }
+        for misplaced in std::mem::take(&mut self.misplaced) {
+            self.landed(misplaced);
+        }
+        if let Some(evidence) = &self.evidence {
+            let foretold = *map.find(evidence.key).1.shard == *evidence.shard;
+            if foretold || asked >= evidence.at {
+                self.evidence = None;
+            } else {
+                self.refresher.start();
+            }
+        }
+        Ok(())
+    }
+}
