@@ -8,15 +8,18 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// With jitter a delay is up to twice as long, which must still be a duration.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// A policy for trying again: exponential delays with jitter, bounded by a count, by a total time, or
 /// by both. A policy without either bound retries for ever, which only a caller with a bound of its own
 /// (a record's time to live, a cancellation) may want.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The first delay. Default 100 ms.
+    /// The first delay, at the most `max_delay`. Default 100 ms.
     pub first_delay: Duration,
-    /// No delay is longer than this before jitter. Default 5 s.
+    /// No delay is longer than this (or a year) before jitter. Default 5 s.
     pub max_delay: Duration,
     /// Each delay is the one before it times this factor. Default 2; at least 1.
     pub factor: f32,
@@ -98,9 +101,10 @@ impl RetryPolicy {
     }
 
     fn delays(&self, seed: u64) -> backon::ExponentialBackoff {
+        let longest = self.max_delay.min(LONGEST);
         let mut builder = ExponentialBuilder::new()
-            .with_min_delay(self.first_delay)
-            .with_max_delay(self.max_delay)
+            .with_min_delay(self.first_delay.min(longest))
+            .with_max_delay(longest)
             .with_factor(self.factor.max(1.0));
         builder = match self.max_retries {
             Some(n) => builder.with_max_times(n),
@@ -126,7 +130,7 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Option<Duration> {
         let delay = self.delays.next()?;
         match self.policy.deadline {
-            Some(deadline) if self.started.elapsed() + delay > deadline => None,
+            Some(deadline) if self.started.elapsed().saturating_add(delay) > deadline => None,
             _ => Some(delay),
         }
     }
@@ -267,6 +271,22 @@ mod tests {
         // tokio's timer rounds each sleep up to its next millisecond.
         let waited = begin.elapsed().as_millis();
         assert!((1_500..1_505).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_delay_is_longer_than_the_longest_whatever_is_asked_for() {
+        let policy = plain().with_delays(Duration::from_secs(9), Duration::from_millis(40));
+        assert_eq!(delays(&policy, 2), [40, 40]);
+        for jitter in [false, true] {
+            let policy = RetryPolicy {
+                jitter,
+                factor: f32::INFINITY,
+                max_retries: None,
+                deadline: Some(Duration::MAX),
+                ..plain().with_delays(Duration::MAX, Duration::MAX)
+            };
+            assert_eq!(delays(&policy, 50).len(), 50);
+        }
     }
 
     #[tokio::test(start_paused = true)]

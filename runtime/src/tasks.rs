@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Stands for "never" where an instant has to be named.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// Owns tasks and stops them: first asked (their [`CancellationToken`] is cancelled), then waited for,
 /// then aborted at a deadline and named in the [`ShutdownReport`].
 ///
@@ -29,8 +32,11 @@ struct Inner {
 #[derive(Default)]
 struct State {
     next_id: u64,
-    running: BTreeMap<u64, (&'static str, AbortHandle)>,
+    /// A task has no handle yet while it is being started.
+    running: BTreeMap<u64, (&'static str, Option<AbortHandle>)>,
     children: Vec<TaskScope>,
+    /// The deadline of a shutdown is over: what starts now is aborted at once.
+    over: bool,
 }
 
 /// What a shutdown found.
@@ -81,8 +87,18 @@ impl TaskScope {
     #[must_use]
     pub fn child(&self, name: &'static str) -> Self {
         let child = Self::with_token(name, self.0.token.child_token());
-        self.0.state.lock().children.push(child.clone());
+        let mut state = self.0.state.lock();
+        // A scope that nobody holds and that runs nothing has nothing to be stopped: a task holds its
+        // scope.
+        state
+            .children
+            .retain(|c| Arc::strong_count(&c.0) > 1 || c.has_children());
+        state.children.push(child.clone());
         child
+    }
+
+    fn has_children(&self) -> bool {
+        !self.0.state.lock().children.is_empty()
     }
 
     /// The token that tells this scope's tasks to end.
@@ -92,6 +108,7 @@ impl TaskScope {
     }
 
     /// Starts a task on the present runtime. Its name stands in the report if it has to be aborted.
+    /// A task that is started once the deadline of a [`TaskScope::shutdown`] is over does not run.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -99,18 +116,34 @@ impl TaskScope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut state = self.0.state.lock();
-        let id = state.next_id;
-        state.next_id += 1;
+        let id = {
+            let mut state = self.0.state.lock();
+            let id = state.next_id;
+            state.next_id += 1;
+            state.running.insert(id, (name, None));
+            id
+        };
         let leaving = Leaving {
             scope: Arc::clone(&self.0),
             id,
         };
+        // Not under the lock: a runtime that is shutting down drops the task at once, which takes it
+        // off the list.
         let handle = self.0.tracker.spawn(async move {
             let _leaving = leaving;
             task.await;
         });
-        state.running.insert(id, (name, handle.abort_handle()));
+        let handle = handle.abort_handle();
+        let over = {
+            let mut state = self.0.state.lock();
+            if let Some((_, place)) = state.running.get_mut(&id) {
+                *place = Some(handle.clone());
+            }
+            state.over
+        };
+        if over {
+            handle.abort();
+        }
     }
 
     /// How many of this scope's own tasks run.
@@ -120,22 +153,32 @@ impl TaskScope {
     }
 
     /// Stops children, then own tasks: cancels, waits until `deadline` from now for all of them
-    /// together, then aborts what is left and waits for it to be gone.
+    /// together, then aborts what is left and waits for it to be gone. A deadline too far away for
+    /// the clock ([`Duration::MAX`]) is none.
     ///
     /// # Cancellation
-    /// Dropping the future leaves the tasks cancelled but not waited for; calling again goes on.
+    /// Dropping the future leaves tasks cancelled but not waited for; calling again goes on where it
+    /// stopped.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.shutdown_at(Instant::now() + deadline).await
+        let now = Instant::now();
+        let deadline = now
+            .checked_add(deadline)
+            .or_else(|| now.checked_add(FAR_AWAY))
+            .unwrap_or(now);
+        self.shutdown_at(deadline).await
     }
 
     async fn shutdown_at(&self, deadline: Instant) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         loop {
-            let child = self.0.state.lock().children.pop();
+            // It stays on the list until it is stopped: a caller may give up meanwhile and call again.
+            let child = self.0.state.lock().children.last().cloned();
             let Some(child) = child else { break };
             report
                 .aborted
                 .extend(Box::pin(child.shutdown_at(deadline)).await.aborted);
+            let mut state = self.0.state.lock();
+            state.children.retain(|c| !Arc::ptr_eq(&c.0, &child.0));
         }
         self.0.token.cancel();
         self.0.tracker.close();
@@ -143,10 +186,16 @@ impl TaskScope {
             .await
             .is_err()
         {
-            let left: Vec<_> = self.0.state.lock().running.values().cloned().collect();
+            let left: Vec<_> = {
+                let mut state = self.0.state.lock();
+                state.over = true;
+                state.running.values().cloned().collect()
+            };
             for (name, handle) in left {
                 tracing::warn!(scope = self.0.name, task = name, "aborted at the deadline");
-                handle.abort();
+                if let Some(handle) = handle {
+                    handle.abort();
+                }
                 report.aborted.push(name);
             }
             self.0.tracker.wait().await;
@@ -200,6 +249,80 @@ mod tests {
         assert_eq!(report.aborted, ["deaf"]);
         assert_eq!(begin.elapsed(), Duration::from_secs(3));
         assert_eq!(scope.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_that_was_given_up_goes_on_when_called_again() {
+        let root = TaskScope::new("root");
+        let child = root.child("child");
+        child.spawn("deaf", std::future::pending());
+        let soon = Duration::from_secs(1);
+        let given_up = tokio::time::timeout(soon, root.shutdown(Duration::from_secs(9))).await;
+        assert!(given_up.is_err());
+        assert_eq!(root.shutdown(soon).await.aborted, ["deaf"]);
+        assert_eq!(child.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_may_be_as_far_away_as_can_be() {
+        let scope = TaskScope::new("scope");
+        scope.spawn("slow", tokio::time::sleep(Duration::from_secs(99)));
+        assert!(scope.shutdown(Duration::MAX).await.is_clean());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_starts_another_while_it_is_aborted_does_not_hold_up_the_end() {
+        struct StartsAnother(TaskScope);
+        impl Drop for StartsAnother {
+            fn drop(&mut self) {
+                self.0.spawn("late", std::future::pending());
+            }
+        }
+        let scope = TaskScope::new("scope");
+        let starts = StartsAnother(scope.clone());
+        scope.spawn("deaf", async move {
+            let _starts = starts;
+            std::future::pending::<()>().await;
+        });
+        let ended = scope.shutdown(Duration::from_secs(1));
+        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        assert_eq!(ended.unwrap().aborted, ["deaf"]);
+        assert_eq!(scope.running(), 0);
+    }
+
+    #[test]
+    fn a_task_of_a_runtime_that_is_gone_is_dropped() {
+        let scope = TaskScope::new("scope");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let (done, ended) = std::sync::mpsc::channel();
+        let spawning = scope.clone();
+        std::thread::spawn(move || {
+            let _entered = handle.enter();
+            spawning.spawn("late", std::future::pending());
+            done.send(()).unwrap();
+        });
+        assert!(ended.recv_timeout(Duration::from_secs(20)).is_ok(), "hangs");
+        assert!(scope.0.state.lock().running.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scopes_that_are_done_are_not_kept() {
+        let root = TaskScope::new("root");
+        for _ in 0..1_000 {
+            root.child("short").spawn("task", async {});
+            tokio::task::yield_now().await;
+        }
+        assert!(root.0.state.lock().children.len() < 10);
+        let busy = root.child("busy");
+        busy.child("inner").spawn("deaf", std::future::pending());
+        drop(busy);
+        let _ = root.child("another");
+        let report = root.shutdown(Duration::from_secs(1)).await;
+        assert_eq!(report.aborted, ["deaf"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,10 +100,15 @@ pub fn epoch_millis(at: SystemTime) -> u64 {
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The wall time that lies `millis` milliseconds after the Unix epoch.
+/// The wall time that lies `millis` milliseconds after the Unix epoch. Where the platform's wall time
+/// does not reach that far (Windows' ends in the year 30828), the last second of the year 9999: such
+/// a number comes from a defect elsewhere, which must not become a panic here.
 #[must_use]
 pub fn from_epoch_millis(millis: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(millis))
+        .unwrap_or(SystemTime::UNIX_EPOCH + END_OF_9999)
 }
 
 #[cfg(test)]
@@ -126,6 +131,12 @@ mod tests {
         assert_eq!(epoch_millis(clock.now()), 12);
         clock.set(from_epoch_millis(3));
         assert_eq!(epoch_millis(clock.now()), 3);
+    }
+
+    #[test]
+    fn any_number_is_a_time() {
+        assert_eq!(epoch_millis(from_epoch_millis(7)), 7);
+        assert!(from_epoch_millis(u64::MAX) > from_epoch_millis(4_102_444_800_000));
     }
 
     #[test]
