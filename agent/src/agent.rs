@@ -30,20 +30,19 @@ pub enum AgentError {
     /// No region, endpoint or credentials could be made out.
     #[error("the connection to Kinesis cannot be made out")]
     Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The settings of a flow do not make a producer.
-    #[error("flow {flow}: no producer can be made of its settings")]
-    Producer {
-        /// The flow's identity.
-        flow: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+}
+
+/// What one flow is made of.
+struct Prepared {
+    config: FlowConfig,
+    stored: Stored,
+    destination: Arc<dyn Destination>,
+    stats: Arc<Stats>,
 }
 
 /// An agent that is ready to run.
 pub struct Agent {
-    flows: Vec<(FlowConfig, Stored, Arc<dyn Destination>, Arc<Stats>)>,
+    flows: Vec<Prepared>,
     positions: Positions,
     positions_ttl: Duration,
     memory: Arc<Semaphore>,
@@ -128,7 +127,12 @@ impl AgentBuilder {
         let open = move || Positions::open(&path, original.as_deref());
         let positions = match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened?,
-            Err(panicked) => return Err(AgentError::Connection(Box::new(panicked))),
+            Err(panicked) => {
+                return Err(AgentError::Positions(PositionsError::Unopenable {
+                    path: config.positions,
+                    source: std::io::Error::other(panicked),
+                }));
+            }
         };
         let mut flows = Vec::new();
         for flow in config.flows {
@@ -136,7 +140,12 @@ impl AgentBuilder {
             let stored = positions.load(&id).await?;
             let destination = destinations(&flow)?;
             let stats = Arc::new(Stats::new(&metrics, &id, &flow.stream));
-            flows.push((flow, stored, destination, stats));
+            flows.push(Prepared {
+                config: flow,
+                stored,
+                destination,
+                stats,
+            });
         }
         let kibibytes = usize::try_from(config.memory / 1024).unwrap_or(usize::MAX);
         let memory = kibibytes.clamp(LONG.div_ceil(1024), Semaphore::MAX_PERMITS);
@@ -178,9 +187,19 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> Result<Report, AgentError> {
         let scope = TaskScope::new("agent");
         let abort = CancellationToken::new();
-        let stats: Vec<Arc<Stats>> = self.flows.iter().map(|f| Arc::clone(&f.3)).collect();
-        let destinations: Vec<_> = self.flows.iter().map(|f| Arc::clone(&f.2)).collect();
-        for (config, stored, destination, stats) in self.flows {
+        let stats: Vec<Arc<Stats>> = self.flows.iter().map(|f| Arc::clone(&f.stats)).collect();
+        let destinations: Vec<_> = self
+            .flows
+            .iter()
+            .map(|f| Arc::clone(&f.destination))
+            .collect();
+        for prepared in self.flows {
+            let Prepared {
+                config,
+                stored,
+                destination,
+                stats,
+            } = prepared;
             tracing::info!(flow = stats.flow, "starting");
             let (stopped, connecting) = (scope.token().clone(), destination.connect());
             scope.spawn("connect", async move {

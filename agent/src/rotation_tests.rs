@@ -72,10 +72,12 @@ const A: &str = "aaaa\nbbbb\ncccc\n";
 const B: &str = "dddd\neeee\n";
 const C: &str = "ffff\n";
 
+type Case = (&'static str, Vec<Known>, Vec<Seen>, Vec<Decision>);
+
 #[test]
 fn every_way_to_rotate_is_recognised() {
     let long = "x".repeat(3000);
-    let cases: Vec<(&str, Vec<Known>, Vec<Seen>, Vec<Decision>)> = vec![
+    let cases: Vec<Case> = vec![
         (
             "nothing changed",
             vec![known(1, "app", 1, A, 15)],

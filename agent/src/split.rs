@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn a_record_over_the_limit_keeps_the_limit_and_ends_in_the_terminator() {
         let data = Bytes::from_static(b"0123456789\n");
-        let cases: [(usize, &[u8], Option<&[u8]>); 6] = [
+        type Case = (usize, &'static [u8], Option<&'static [u8]>);
+        let cases: [Case; 6] = [
             (11, b"\n", None),
             (10, b"\n", Some(b"012345678\n")),
             (5, b"<T>", Some(b"01<T>")),

@@ -24,6 +24,10 @@ pub(crate) struct Stats {
     pub(crate) files: Gauge,
     /// Failures to send, told at a pace that a person can read.
     pub(crate) trouble: Mutex<Limit>,
+    /// Records that were dropped, likewise.
+    pub(crate) drops: Mutex<Limit>,
+    /// Records that were cut, likewise.
+    pub(crate) cuts: Mutex<Limit>,
 }
 
 impl Stats {
@@ -46,6 +50,8 @@ impl Stats {
             bytes_behind: metrics.gauge("BytesBehind", &dimensions),
             files: metrics.gauge("FilesTailed", &dimensions),
             trouble: Mutex::new(Limit::new()),
+            drops: Mutex::new(Limit::new()),
+            cuts: Mutex::new(Limit::new()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The binary against the embedded endpoint on a real socket.
 
+#![expect(clippy::unwrap_used, reason = "these are tests through and through")]
+
 use local::{Limits, Local, LocalOptions, Server};
 use std::collections::BTreeMap;
 use std::fs;
@@ -323,6 +325,36 @@ async fn a_missing_stream_and_a_missing_directory_are_named_and_waited_for() {
     assert!(records[0].data.starts_with(&[0xf3, 0x89, 0x9a, 0xc2]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_process_it_runs_until_its_token_is_cancelled_and_reports() {
+    let bench = Bench::new().await;
+    bench.local.create_stream("logs", 1).unwrap();
+    fs::create_dir(bench.at("logs")).unwrap();
+    append(&bench.at("logs/app.log"), "one\ntwo\n");
+    let path = bench.configure("logs/app.log", "");
+    let text = fs::read_to_string(&path).unwrap();
+    let keys = r#""awsAccessKeyId": "id", "awsSecretAccessKey": "secret", "checkpointFile""#;
+    fs::write(&path, text.replace("\"checkpointFile\"", keys)).unwrap();
+    let (config, warnings) = agent::Config::from_file(&path, agent::Strictness::Strict).unwrap();
+    assert_eq!(warnings, []);
+    // A second agent on the same positions is refused.
+    let first = agent::Agent::builder(config.clone()).build().await.unwrap();
+    let second = agent::Agent::builder(config).build().await.unwrap_err();
+    assert!(
+        second.to_string().contains("in use by another agent"),
+        "{second}"
+    );
+    let stop = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(first.run(stop.clone()));
+    bench.until("sent", |b| b.arrived().len() == 2).await;
+    stop.cancel();
+    let report = running.await.unwrap().unwrap();
+    assert_eq!(
+        (report.records_sent, report.bytes_sent, report.bytes_behind),
+        (2, 8, 0)
+    );
+}
+
 #[tokio::test]
 async fn what_stops_the_start_is_named_with_exit_code_1() {
     let bench = Bench::new().await;
@@ -359,6 +391,18 @@ async fn what_stops_the_start_is_named_with_exit_code_1() {
         "{}",
         bench.log()
     );
+
+    let config = bench.configure("logs/app.log", "");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(
+        &config,
+        text.replace("\"kinesis.endpoint\"", "\"firehose.endpoint\""),
+    )
+    .unwrap();
+    assert_eq!(run(&config, &[]).status.code(), Some(1));
+    let log = bench.log();
+    assert!(log.contains("AWS_REGION, AWS_DEFAULT_REGION"), "{log}");
+    assert!(log.contains("Firehose is not built yet"), "{log}");
 
     let config = bench.configure("logs/app.log", "");
     fs::create_dir_all(bench.at("state")).unwrap();

@@ -299,7 +299,8 @@ fn global(
         }
         (None, None) => None,
     };
-    let own_positions = values.set.get("checkpointFile").is_some();
+    let given = |name| values.set.contains_key(name) && values.text(name).is_some();
+    let own_positions = given("checkpointFile");
     let positions = values
         .text("checkpointFile")
         .unwrap_or_else(|| DEFAULT_POSITIONS.to_owned());

@@ -52,6 +52,10 @@ impl Destination for Fake {
         futures::future::ready(()).boxed()
     }
 
+    #[expect(
+        clippy::async_yields_async,
+        reason = "first the admission, then the outcomes"
+    )]
     fn put_all(&self, records: Vec<Outgoing>) -> BoxFuture<'static, Outcomes> {
         let (stream, chance) = (Arc::clone(&self.stream), self.chance.clone());
         let manner = *stream.manner.lock();

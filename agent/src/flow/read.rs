@@ -269,6 +269,10 @@ impl Flow {
             }
             Ok(Read::Replaced) => {
                 self.look_at = None;
+                if let Some(file) = self.files.get_mut(&id) {
+                    // Unlike any file's, so that the next listing reads the head.
+                    file.modified = i64::MIN;
+                }
                 Ok(None)
             }
             Err(error) => {
@@ -390,11 +394,11 @@ impl Flow {
         let fit = |key_len: usize| {
             let record = split::cut(line, RECORD_LIMIT - key_len, &config.terminator)?;
             self.parts.stats.records_truncated.add(1);
-            tracing::warn!(
-                flow = self.id,
-                limit = RECORD_LIMIT - key_len,
-                "a line was cut"
-            );
+            let held = self.parts.stats.cuts.lock().pass();
+            if let Some(held_back) = held {
+                let limit = RECORD_LIMIT - key_len;
+                tracing::warn!(flow = self.id, limit, held_back, "a line was cut");
+            }
             Some(record)
         };
         match config.partition_key {

@@ -91,13 +91,17 @@ async fn ship(mut chunk: Chunk, first: Outcomes, way: Way) -> Option<Done> {
                 }
                 Outcome::Refused { reason } => {
                     stats.dropped.add(1);
-                    tracing::error!(
-                        flow = stats.flow,
-                        chunk_at = chunk.start,
-                        bytes = record.data.len(),
-                        reason,
-                        "a record can never be stored and is dropped"
-                    );
+                    let held = stats.drops.lock().pass();
+                    if let Some(held_back) = held {
+                        tracing::error!(
+                            flow = stats.flow,
+                            chunk_at = chunk.start,
+                            bytes = record.data.len(),
+                            reason,
+                            held_back,
+                            "a record can never be stored and is dropped"
+                        );
+                    }
                 }
                 Outcome::Closed => return None,
             }
@@ -105,9 +109,6 @@ async fn ship(mut chunk: Chunk, first: Outcomes, way: Way) -> Option<Done> {
         stats.records_sent.add(stored.0);
         stats.bytes_sent.add(stored.1);
         let Some(reason) = reason else {
-            if stats.trouble.lock().clear() {
-                tracing::info!(flow = stats.flow, "records are accepted again");
-            }
             return Some(done);
         };
         stats.retries.add(failed.len() as u64);
