@@ -234,9 +234,12 @@ impl<T: Item> Collector<T> {
         }
     }
 
-    /// The shard took what was sent.
-    pub(crate) fn accepted(&mut self, shard: &str) {
-        if let Some(queue) = self.queues.get_mut(shard) {
+    /// The shard took what was sent at `started`. What was sent before its present back-off says
+    /// nothing new.
+    pub(crate) fn accepted(&mut self, shard: &str, started: Instant) {
+        if let Some(queue) = self.queues.get_mut(shard)
+            && queue.rest.since.is_none_or(|since| since <= started)
+        {
             queue.rest.succeeded();
         }
     }
@@ -355,6 +358,8 @@ impl<T: Item> Collector<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -428,6 +433,68 @@ mod tests {
                 Next::Wait(until) => Some(until - self.begin),
                 _ => None,
             }
+        }
+    }
+
+    fn assert_within_limits(batch: &[Parcel], count: usize, size: usize) {
+        let total: usize = batch.iter().map(|parcel| parcel.size).sum();
+        assert!(!batch.is_empty() && batch.len() <= count);
+        assert!(total <= size || batch.len() == 1, "{total}");
+        for n in 0..4 {
+            let of_shard = batch.iter().filter(|parcel| parcel.name % 4 == n);
+            let (parcels, share) = of_shard.fold((0, 0), |(count, sum), parcel| {
+                (count + 1, sum + parcel.size)
+            });
+            assert!(share <= SHARD_SHARE || parcels == 1, "{share}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_goes_once_and_within_the_limits(
+            parcels in vec((0u32..4, 0usize..300_000, 0u64..40, any::<bool>()), 0..60),
+            count in 1usize..20,
+            size in 1_000usize..1_000_000,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let _guard = runtime.enter();
+            let mut bench = Bench::new(count, size, 100);
+            let (mut at, mut seen) = (0, Vec::new());
+            let total = parcels.len();
+            for (name, (shard_id, size_of_it, wait, refuse)) in (0..).zip(parcels) {
+                at += wait;
+                let now = bench.begin + ms(at);
+                bench.add(shard_id, name * 4 + shard_id, size_of_it, at);
+                if refuse {
+                    bench.collector.refused(&shard(shard_id), true, now, now);
+                }
+                while let Next::Batch(batch) = bench.collector.next(now) {
+                    assert_within_limits(&batch, count, size);
+                    seen.extend(batch.into_iter().map(|parcel| parcel.name));
+                }
+            }
+            let mut now = bench.begin + ms(at);
+            loop {
+                match bench.collector.next(now) {
+                    Next::Batch(batch) => {
+                        assert_within_limits(&batch, count, size);
+                        seen.extend(batch.into_iter().map(|parcel| parcel.name));
+                    }
+                    Next::Wait(until) => {
+                        assert!(until > now, "a wait leads on");
+                        now = until;
+                    }
+                    Next::Idle => break,
+                }
+            }
+            prop_assert_eq!((bench.collector.count, bench.collector.size), (0, 0));
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), total);
         }
     }
 
@@ -513,7 +580,9 @@ mod tests {
         bench.add(1, 1, 10, 0);
         let longer = bench.wait(resumed).unwrap() - until;
         assert!(longer >= ms(99) && longer <= ms(201), "{longer:?}");
-        bench.collector.accepted(&shard(1));
+        bench.collector.accepted(&shard(1), started);
+        assert_eq!(bench.batch(resumed), [] as [u32; 0], "that was before");
+        bench.collector.accepted(&shard(1), bench.begin + until);
         assert_eq!(bench.batch(resumed), [1]);
     }
 
@@ -530,7 +599,7 @@ mod tests {
         bench
             .collector
             .refused(&shard(1), true, bench.begin, bench.begin);
-        bench.collector.accepted(&shard(1));
+        bench.collector.accepted(&shard(1), bench.begin);
         assert_eq!(bench.batch(250).len(), 250);
     }
 

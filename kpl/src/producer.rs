@@ -241,13 +241,58 @@ fn all_hash_keys(records: &[Record], out: &mut Vec<HashKey>) {
         .filter(|record| record.explicit_hash_key.is_none())
         .map(|record| record.partition_key.as_str())
         .collect();
-    let mut digests = Vec::with_capacity(hashed.len());
-    hash_keys(&hashed, &mut digests);
-    let mut digests = digests.into_iter();
-    out.extend(
-        records
-            .iter()
-            .filter_map(|record| record.explicit_hash_key.or_else(|| digests.next())),
-    );
+    if hashed.len() == records.len() {
+        hash_keys(&hashed, out);
+        return;
+    }
+    let mut hashes = Vec::with_capacity(hashed.len());
+    hash_keys(&hashed, &mut hashes);
+    let mut hashes = hashes.into_iter();
+    let key = |record: &Record| record.explicit_hash_key.or_else(|| hashes.next());
+    out.extend(records.iter().filter_map(key));
     debug_assert_eq!(out.len(), records.len(), "each record has a hash key");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explicit_hash_keys_stand_between_hashed_ones() {
+        let plain = |key: &str| Record::new(key, "x");
+        let table = [
+            vec![plain("a"), plain("b")],
+            vec![plain("a"), plain("b").explicit_hash_key(7u128), plain("pk")],
+            vec![plain("a").explicit_hash_key(1u128)],
+            Vec::new(),
+        ];
+        for records in table {
+            let mut keys = Vec::new();
+            all_hash_keys(&records, &mut keys);
+            assert_eq!(
+                keys,
+                records.iter().map(Record::hash_key).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn parts_stay_within_the_bound_and_hold_at_least_one_record() {
+        let records: Vec<Record> = (0..5).map(|_| Record::new("k", vec![0; 35])).collect();
+        let cost = records[0].cost();
+        assert_eq!(cost, 100);
+        for (bytes, count, expected) in [(250, 9, 2), (1_000, 3, 3), (10, 9, 1), (1_000, 9, 5)] {
+            let (taken, charge) = first_part(
+                &records,
+                Charge {
+                    bytes,
+                    records: count,
+                },
+            );
+            assert_eq!(
+                (taken, charge.bytes, charge.records),
+                (expected, expected * cost, expected)
+            );
+        }
+    }
 }

@@ -39,9 +39,10 @@ impl Refresher {
         self.start_after(Duration::ZERO);
     }
 
-    /// Asks again after a failure, after a delay as long as the original's: 1 s, growing to 30 s.
+    /// Asks again after a failure, after a delay: 200 ms, growing to the original's 30 s. Aggregates
+    /// may wait for the answer.
     pub(crate) fn again(&mut self) {
-        let policy = RetryPolicy::unbounded(Duration::from_secs(1), Duration::from_secs(30));
+        let policy = RetryPolicy::unbounded(Duration::from_millis(200), Duration::from_secs(30));
         let backoff = self
             .backoff
             .get_or_insert_with(|| policy.start(&self.chance));

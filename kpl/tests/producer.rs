@@ -572,3 +572,33 @@ async fn an_idle_producer_has_no_timer_that_ticks() {
     assert_eq!(metrics.num_alive_tasks(), 1, "the engine alone");
     drop(config(&local));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_at_its_limit_gets_what_it_can_take() {
+    let local = endpoint(Limits::On, 1);
+    local.create_stream("orders", 2).unwrap();
+    let producer = producer(&local)
+        .record_ttl(Duration::from_secs(300))
+        .build()
+        .await
+        .unwrap();
+    let begin = Instant::now();
+    let payload = Bytes::from(vec![b'x'; 1_000]);
+    let mut receipts = Vec::new();
+    for batch in 0..200 {
+        let records = (0..100).map(|n| Record::new(format!("key-{batch}-{n}"), payload.clone()));
+        receipts.push(producer.put_all(records).await.unwrap());
+    }
+    for receipt in receipts {
+        assert!(receipt.await.all_delivered());
+    }
+    // 20 MB into two shards of 1 MiB/s each, the first second's worth at once.
+    let took = begin.elapsed();
+    let stats = producer.stats();
+    assert!(took < Duration::from_secs(14), "{took:?} {stats:?}");
+    assert!(
+        stats.bytes < 2 * 21_000_000,
+        "at most every byte twice: {stats:?}"
+    );
+    assert_eq!(readable(&local, "orders").len(), 20_000);
+}

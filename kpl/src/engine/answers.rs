@@ -68,6 +68,12 @@ impl Engine {
             output.records.len(),
             "one result for each entry"
         );
+        // First what was taken, then what was refused: a shard that does some of both rests.
+        for (sealed, result) in batch.iter().zip(&output.records) {
+            if matches!(result, PutRecordsResult::Stored { .. }) {
+                self.collector.accepted(&sealed.shard, started);
+            }
+        }
         for (mut sealed, result) in batch.into_iter().zip(output.records) {
             match result {
                 PutRecordsResult::Stored {
@@ -77,7 +83,6 @@ impl Engine {
                     let meters = &self.shared.ledger.meters;
                     meters.kinesis_records_put.add(1);
                     meters.kinesis_bytes_put.add(sealed.size as u64);
-                    self.collector.accepted(&sealed.shard);
                     if *sealed.shard == *shard_id {
                         self.attempted(&mut sealed, started, ended, None);
                         let shard = Arc::clone(&sealed.shard);
