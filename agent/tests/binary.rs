@@ -326,6 +326,49 @@ async fn a_missing_stream_and_a_missing_directory_are_named_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_goes_away_and_comes_back_costs_no_line() {
+    let mut bench = Bench::new().await;
+    bench.local.create_stream("logs", 1).unwrap();
+    fs::create_dir(bench.at("logs")).unwrap();
+    let config = bench.configure("logs/app.log*", "");
+    let child = bench.agent(&config, &[]);
+    bench
+        .until("begun", |b| b.log().contains("connected"))
+        .await;
+    let mut writer = Writer {
+        log: bench.at("logs/app.log"),
+        lines: 0,
+        rotations: 0,
+    };
+    writer.write(300);
+    bench
+        .until("some lines arrived", |b| b.arrived().len() == 300)
+        .await;
+    let address = bench.server.addr();
+    let elsewhere = bench
+        .local
+        .start_on(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    std::mem::replace(&mut bench.server, elsewhere).stop().await;
+    for _ in 0..4 {
+        writer.write(300);
+        writer.rename();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(bench.arrived().len(), 300);
+    bench.server = bench.local.start_on(address).await.unwrap();
+    writer.write(300);
+    let lines = writer.lines;
+    bench
+        .until("every line arrived", |b| b.arrived().len() >= lines)
+        .await;
+    signal(&child, "TERM");
+    assert_eq!(end(child).await.status.code(), Some(0));
+    assert_eq!(bench.arrived().len(), lines);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process_it_runs_until_its_token_is_cancelled_and_reports() {
     let bench = Bench::new().await;
     bench.local.create_stream("logs", 1).unwrap();
