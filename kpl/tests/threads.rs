@@ -1,5 +1,7 @@
 //! Many threads share one producer, in real time: what a paused clock on one thread cannot show.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
+
 mod support;
 
 use futures::FutureExt;
@@ -48,9 +50,12 @@ async fn call(producer: Producer, caller: u32) -> Vec<(Record, kpl::Delivered)> 
     outcomes
 }
 
-async fn reshard(local: Local) {
-    for _ in 0..5 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// Splits a shard and refuses a request each time another tenth of the records is delivered.
+async fn reshard(local: Local, producer: Producer) {
+    for tenth in 1..6 {
+        while producer.stats().delivered < u64::from(CALLERS * RECORDS / 10 * tenth) {
+            tokio::task::yield_now().await;
+        }
         let open = local
             .shards("orders")
             .into_iter()
@@ -78,7 +83,7 @@ async fn every_record_of_every_thread_is_where_its_receipt_says() {
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| tokio::spawn(call(producer.clone(), caller)))
         .collect();
-    reshard(local.clone()).await;
+    reshard(local.clone(), producer.clone()).await;
     let mut outcomes = Vec::new();
     for caller in callers {
         outcomes.extend(caller.await.unwrap());
@@ -144,4 +149,32 @@ async fn closing_under_load_resolves_every_receipt() {
             (0, 0)
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_socket_with_connections_of_its_own() {
+    let local = endpoint(Limits::On, 1);
+    local.create_stream("orders", 4).unwrap();
+    let server = local.start_on(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let config = aws::Config::builder()
+        .region("us-east-1")
+        .endpoint_url(server.url())
+        .credentials(aws::Credentials::new("local", "local", None))
+        .environment(aws::Environment::fixed([("HOME", "/nonexistent")]))
+        .load()
+        .unwrap();
+    let producer = Producer::builder("orders")
+        .aws(config)
+        .connect_timeout(Duration::from_secs(5))
+        .build()
+        .await
+        .unwrap();
+    let records = (0..2_000).map(|n| Record::new(format!("key-{n}"), format!("record {n}")));
+    let report = producer.put_all(records).await.unwrap().await;
+    assert!(report.all_delivered(), "{:?}", report.failures());
+    assert_eq!(readable(&local, "orders").len(), 2_000);
+    server.stop().await;
+    producer.put(Record::new("k", "x")).await.unwrap().forget();
+    let report = producer.close(Duration::from_millis(300)).await;
+    assert_eq!((report.delivered, report.abandoned), (2_000, 1));
 }
