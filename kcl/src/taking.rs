@@ -449,15 +449,15 @@ mod tests {
                 let mut now = Instant::now();
                 let mut quiet = 0;
                 for _ in 0..leases * workers * 4 {
-                    for worker in 0..workers {
+                    for (worker, seen) in seen.iter_mut().enumerate() {
                         now += Duration::from_secs(1);
                         for lease in &mut table {
                             lease.counter += 1;
                         }
-                        seen[worker].update(&table, now);
+                        seen.update(&table, now);
                         let me = name(worker);
                         let plan =
-                            plan(&table, &seen[worker], &me, &|_| true, &rules, now, &chance);
+                            plan(&table, seen, &me, &|_| true, &rules, now, &chance);
                         quiet = if plan.takes.is_empty() { quiet + 1 } else { 0 };
                         for take in plan.takes {
                             let row = table.iter_mut().find(|l| l.key == take.lease.key).unwrap();

@@ -440,3 +440,6 @@ impl Keeper {
         self.throughput
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,12 +126,11 @@ impl Line {
                 answer
             }
             4 => {
-                let action = FaultAction::ExpireIterator;
-                self.0
-                    .model
-                    .local()
-                    .faults()
-                    .add(Fault::nth("*", 1, action));
+                // Any other call must not meet it: its effect would go unseen.
+                if is(&request, "GetRecords") {
+                    let fault = Fault::nth("*", 1, FaultAction::ExpireIterator);
+                    self.0.model.local().faults().add(fault);
+                }
                 self.handle(request).await
             }
             n => {
@@ -166,10 +165,7 @@ impl Line {
     /// In one go: no other request comes between the row before and the row after.
     async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Broken> {
         let local = self.0.model.local();
-        let is_update = request
-            .headers()
-            .get("x-amz-target")
-            .is_some_and(|target| target.as_bytes().ends_with(b".UpdateItem"));
+        let is_update = is(&request, "UpdateItem");
         if !is_update {
             return local.handle(request).await.map_err(|_| Broken("lost"));
         }
@@ -191,6 +187,14 @@ impl Line {
         }
         answer
     }
+}
+
+fn is(request: &Request<Bytes>, operation: &str) -> bool {
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok());
+    target.and_then(|target| target.rsplit('.').next()) == Some(operation)
 }
 
 fn looker(local: Local) -> aws::dynamodb::Client {
