@@ -51,6 +51,7 @@ impl Bench {
             r#"{{
                 // The endpoint of the test.
                 "kinesis.endpoint": "{}",
+                "log.statusReportingPeriodSeconds": 1,
                 "checkpointFile": "{}",
                 "flows": [{{
                     "filePattern": "{}", "kinesisStream": "logs",
@@ -261,7 +262,9 @@ async fn a_stop_drains_what_was_read_and_the_next_start_sends_nothing_twice() {
             })
             .await;
         append(&bench.at("logs/app.log"), "three\n");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        bench
+            .until("read", |b| b.log().contains("\"lag_bytes\":14"))
+            .await;
         assert!(bench.arrived().is_empty());
         signal(&child, name);
         assert_eq!(end(child).await.status.code(), Some(0), "{}", bench.log());
@@ -273,13 +276,9 @@ async fn a_stop_drains_what_was_read_and_the_next_start_sends_nothing_twice() {
 
         let child = bench.agent(&config, &[]);
         append(&bench.at("logs/app.log"), "four\n");
-        tokio::time::sleep(Duration::from_secs(1)).await;
         bench
-            .until("connected again", |b| {
-                b.log().contains("INFO connected flow")
-            })
+            .until("read again", |b| b.log().contains("lag_bytes=5"))
             .await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
         signal(&child, name);
         assert_eq!(end(child).await.status.code(), Some(0));
         let arrived = bench.arrived();
