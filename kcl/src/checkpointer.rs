@@ -186,7 +186,24 @@ pub struct ShardEnd {
     checkpointer: Checkpointer,
 }
 
-/// Proof that a shard's end was checkpointed: only [`ShardEnd::checkpoint`] makes one.
+/// Proof that a shard's end was checkpointed: only [`ShardEnd::checkpoint`] makes one. A processor that
+/// forgets the last checkpoint, and with it keeps the children from being read for ever, does not
+/// compile:
+///
+/// ```compile_fail,E0451
+/// use kcl::{Finished, ProcessorError, ShardEnd};
+///
+/// async fn shard_ended(end: ShardEnd) -> Result<Finished, ProcessorError> {
+///     Ok(Finished { shard_id: end.shard_id().to_owned() })
+/// }
+/// ```
+///
+/// ```
+/// # use kcl::{Finished, ProcessorError, ShardEnd};
+/// async fn shard_ended(end: ShardEnd) -> Result<Finished, ProcessorError> {
+///     Ok(end.checkpoint().await?)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Finished {
     pub(crate) shard_id: String,

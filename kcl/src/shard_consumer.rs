@@ -293,7 +293,9 @@ impl<F: ProcessorFactory> Consumer<F> {
             // Unpacked anew for each attempt: a clone of every batch would cost more than the rare
             // repetition.
             let shard = &self.context.shard_id;
-            let unpacked = unpack(shard, &fetched.records, self.range, start);
+            // What is checkpointed was processed: also the head of a batch that failed later on.
+            let after = self.held.checkpoint().max(start.clone());
+            let unpacked = unpack(shard, &fetched.records, self.range, &after);
             if first {
                 self.meters.lost.add(unpacked.lost);
                 self.meters.unreadable.add(unpacked.unreadable);

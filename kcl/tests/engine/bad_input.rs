@@ -267,3 +267,21 @@ async fn a_stream_that_is_being_made_is_waited_for_by_retries() {
     worker.stop().await;
     let _ = STREAM;
 }
+
+#[tokio::test(start_paused = true)]
+async fn expired_credentials_are_named() {
+    let world = World::new(1);
+    let action = local::FaultAction::Error {
+        status: 400,
+        code: "ExpiredTokenException".to_owned(),
+        message: "The security token included in the request is expired".to_owned(),
+    };
+    world.local.faults().add(local::Fault::every("*", action));
+    let error = world.worker("w1").build().await.unwrap_err();
+    assert!(matches!(error, BuildError::Service { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("\"orders\"") && text.contains("ExpiredTokenException"),
+        "{text}"
+    );
+}

@@ -204,3 +204,31 @@ async fn a_processor_that_never_returns_keeps_its_lease_and_is_aborted_at_the_en
         "it is given back once the processor is gone"
     );
 }
+
+/// Checkpoints the first record of each batch and fails on the rest, once.
+struct FailsHalfWay(Arc<Mutex<Vec<String>>>);
+
+impl RecordProcessor for FailsHalfWay {
+    async fn process(&mut self, batch: Batch, at: &Checkpointer) -> Result<(), ProcessorError> {
+        let records: Vec<String> = batch.records.iter().map(|r| text(&r.data)).collect();
+        self.0.lock().unwrap().push(records.join(","));
+        if records.len() > 1 {
+            at.checkpoint_record(&batch.records[0]).await?;
+            return Err("half-way".into());
+        }
+        Ok(at.checkpoint().await?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_checkpointed_does_not_come_again() {
+    let world = World::new(1);
+    world.put(0..3).await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let made = Arc::clone(&calls);
+    let factory = move |_: &ShardContext| FailsHalfWay(Arc::clone(&made));
+    let worker = start(builder("w1", world.config(), factory)).await;
+    until("all were processed", || calls.lock().unwrap().len() == 3).await;
+    assert_eq!(*calls.lock().unwrap(), ["r0,r1,r2", "r1,r2", "r2"]);
+    worker.stop().await;
+}
