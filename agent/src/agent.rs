@@ -64,6 +64,7 @@ impl fmt::Debug for Agent {
 pub struct AgentBuilder {
     config: Config,
     destinations: Option<Destinations>,
+    transport: Option<Arc<dyn aws::Transport>>,
     clock: Arc<dyn WallClock>,
     chance: Chance,
     metrics: Metrics,
@@ -82,6 +83,13 @@ impl AgentBuilder {
     #[must_use]
     pub fn destinations(mut self, destinations: Destinations) -> Self {
         self.destinations = Some(destinations);
+        self
+    }
+
+    /// What carries the requests. Default: an HTTP client with connections of its own.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn aws::Transport>) -> Self {
+        self.transport = Some(transport);
         self
     }
 
@@ -115,13 +123,14 @@ impl AgentBuilder {
         let Self {
             config,
             destinations,
+            transport,
             clock,
             chance,
             metrics,
         } = self;
         let destinations = match destinations {
             Some(destinations) => destinations,
-            None => crate::kinesis::destinations(&config, &chance)?,
+            None => crate::kinesis::destinations(&config, &chance, transport)?,
         };
         let (path, original) = (config.positions.clone(), config.original_positions.clone());
         let open = move || Positions::open(&path, original.as_deref());
@@ -169,6 +178,7 @@ impl Agent {
         AgentBuilder {
             config,
             destinations: None,
+            transport: None,
             clock: Arc::new(SystemClock),
             chance: Chance::from_entropy(),
             metrics: Metrics::new(),

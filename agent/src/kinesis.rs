@@ -21,7 +21,11 @@ const TTL_MILLIS: i64 = i64::MAX;
 const REQUEST_TIMEOUT: (u128, u128) = (100, 600_000);
 
 /// Producers for the flows of a configuration, which share connections and credentials.
-pub(crate) fn destinations(config: &Config, chance: &Chance) -> Result<Destinations, AgentError> {
+pub(crate) fn destinations(
+    config: &Config,
+    chance: &Chance,
+    transport: Option<Arc<dyn aws::Transport>>,
+) -> Result<Destinations, AgentError> {
     let timeouts = aws::Timeouts::default()
         .with_connect(config.connect_timeout)
         .with_attempt(config.request_timeout);
@@ -30,6 +34,9 @@ pub(crate) fn destinations(config: &Config, chance: &Chance) -> Result<Destinati
         .timeouts(timeouts)
         // The first connection is tried again by the flow, which says so each time.
         .retry(RetryPolicy::default().with_max_retries(2));
+    if let Some(transport) = transport {
+        builder = builder.transport(transport);
+    }
     if let Some(region) = region(config) {
         builder = builder.region(region);
     }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests through and through")]
 
-use local::{Limits, Local, LocalOptions, Server};
+use local::{Fault, FaultAction, Limits, Local, LocalOptions, Server};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -469,5 +469,38 @@ async fn what_stops_the_start_is_named_with_exit_code_1() {
     assert!(
         text.contains("--configuration") && text.contains("--strict"),
         "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_credentials_are_named_and_cost_no_line() {
+    let bench = Bench::new().await;
+    bench.local.create_stream("logs", 1).unwrap();
+    let expired = bench.local.faults().add(Fault::every(
+        "PutRecords",
+        FaultAction::Error {
+            status: 400,
+            code: "ExpiredTokenException".to_owned(),
+            message: "The security token included in the request is expired".to_owned(),
+        },
+    ));
+    let config = bench.configure("app.log", "");
+    append(&bench.at("app.log"), "one\ntwo\nthree\n");
+    let child = bench.agent(&config, &[]);
+    bench
+        .until("the reason is told", |b| {
+            b.log().contains("ExpiredTokenException")
+        })
+        .await;
+    assert!(bench.arrived().is_empty());
+    assert!(bench.local.faults().remove(expired));
+    bench
+        .until("all lines arrive", |b| b.arrived().len() == 3)
+        .await;
+    signal(&child, "TERM");
+    assert!(end(child).await.status.success());
+    assert!(
+        !bench.log().contains("test-secret-key"),
+        "the log shows a secret"
     );
 }

@@ -1,8 +1,8 @@
 //! The log agent, as the binary `kinesis-agent` runs it.
 
 use crate::Failure;
+use crate::counting;
 use crate::messages::Message;
-use std::collections::BTreeMap;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -11,13 +11,14 @@ pub async fn run(configuration: &Path, stop: CancellationToken) -> Result<(), Fa
     for warning in warnings {
         tracing::warn!(%warning, "configuration");
     }
-    let report = agent::Agent::builder(config)
+    let (transport, requests) = counting::transport()?;
+    let agent = agent::Agent::builder(config)
+        .transport(transport)
         .build()
-        .await?
-        .run(stop)
         .await?;
+    let report = agent.run(stop).await?;
     super::tell(&Message::Done {
-        requests: BTreeMap::new(),
+        requests: requests.counts(),
         note: Some(report.to_string()),
     })
 }
