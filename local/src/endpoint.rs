@@ -1,5 +1,6 @@
 //! The endpoint: requests in, answers out, whichever way they come.
 
+use crate::body::AnswerBody;
 use crate::dynamo::{self, thread::DynamoThread};
 use crate::error::{ConnectionLost, LocalError};
 use crate::faults::{FaultAction, Faults};
@@ -12,12 +13,15 @@ use crate::wire::{Encoding, Fields};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use dynoxide::Database;
+use http_body_util::BodyExt;
 use runtime::{Chance, TokioClock, WallClock};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const KINESIS: &str = "Kinesis_20131202";
+/// The content type of a SubscribeToShard's answer.
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const DYNAMODB: &str = "DynamoDB_20120810";
 
 /// An endpoint that answers as Kinesis Data Streams and DynamoDB do, with everything in memory.
@@ -71,7 +75,7 @@ pub(crate) enum Dynamo<'a> {
 struct Answer {
     status: u16,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: AnswerBody,
     error: Option<Cow<'static, str>>,
 }
 
@@ -104,11 +108,33 @@ impl Local {
     /// [`FaultAction::Delay`] waits, on tokio's clock.
     ///
     /// Cancelled during such a delay, the request has no effect; otherwise it completes at its first
-    /// poll.
+    /// poll. The answer to a SubscribeToShard is whole when the subscription is over, which takes five
+    /// minutes unless the shard ends: see [`Local::handle_streaming`].
     ///
     /// # Errors
     /// [`ConnectionLost`] when a fault leaves the request without an answer.
     pub async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ConnectionLost> {
+        let (head, body) = self.handle_streaming(request).await?.into_parts();
+        let body = match body.as_whole() {
+            Some(whole) => whole.clone(),
+            None => body.collect().await?.to_bytes(),
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// The same, but the events of a SubscribeToShard come as they happen: each is made when the body
+    /// is polled for it, in the caller's task. Until the next one the body waits for the shard, and on
+    /// tokio's clock. A clock that is moved by hand is looked at whenever the body is polled, and once
+    /// a second.
+    ///
+    /// Cancelled, or the body dropped, the subscription ends.
+    ///
+    /// # Errors
+    /// [`ConnectionLost`] when a fault leaves the request without an answer.
+    pub async fn handle_streaming(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
         self.answer(request, Dynamo::Inline).await
     }
 
@@ -154,13 +180,13 @@ impl Local {
         &self,
         request: Request<Bytes>,
         dynamo: Dynamo<'_>,
-    ) -> Result<Response<Bytes>, ConnectionLost> {
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
         let (head, body) = request.into_parts();
         if head.method == Method::GET {
             return Ok(self.respond(Answer {
                 status: 200,
                 content_type: "text/plain",
-                body: b"kinesis-local is listening\n".to_vec(),
+                body: AnswerBody::whole(&b"kinesis-local is listening\n"[..]),
                 error: None,
             }));
         }
@@ -186,7 +212,7 @@ impl Local {
         name: &str,
         content_type: &str,
         body: &[u8],
-    ) -> Result<Response<Bytes>, ConnectionLost> {
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
         let Some(encoding) = Encoding::of_content_type(content_type) else {
             let refusal = Refusal::serialization(format!(
                 "Content-Type '{content_type}' is neither application/x-amz-json-1.1 nor \
@@ -207,26 +233,39 @@ impl Local {
             .and_then(|fields| self.inner.kinesis.resource(*fields));
         let action = self.inner.faults.strike(name, resource.as_deref());
         let plan = self.plan(name, resource.as_deref(), action).await?;
-        let mut out = encoding.writer();
         let outcome = match plan.refusal {
             Some(refusal) => Err(refusal),
-            None => fields.and_then(|fields| {
-                let operation = Operation::named(name).ok_or_else(|| unknown_operation(name))?;
-                self.inner
-                    .kinesis
-                    .call(operation, fields, &plan.twist, &mut *out)
-            }),
+            None => {
+                fields.and_then(|fields| self.kinesis_call(name, fields, &plan.twist, encoding))
+            }
         };
-        let answer = match outcome {
-            Ok(()) => Answer {
-                status: 200,
-                content_type: encoding.content_type(),
-                body: out.finish(),
-                error: None,
-            },
-            Err(refusal) => Answer::refusal(encoding, &refusal),
-        };
+        let answer = outcome.unwrap_or_else(|refusal| Answer::refusal(encoding, &refusal));
         self.deliver(name, resource.as_deref(), answer, plan.lose)
+    }
+
+    fn kinesis_call(
+        &self,
+        name: &str,
+        fields: Fields<'_, '_>,
+        twist: &Twist,
+        encoding: Encoding,
+    ) -> Result<Answer, Refusal> {
+        let kinesis = &self.inner.kinesis;
+        let operation = Operation::named(name).ok_or_else(|| unknown_operation(name))?;
+        let (content_type, body) = if operation == Operation::SubscribeToShard {
+            let subscription = kinesis.subscribe(fields, twist, encoding)?;
+            (EVENT_STREAM, AnswerBody::events(subscription))
+        } else {
+            let mut out = encoding.writer();
+            kinesis.call(operation, fields, twist, &mut *out)?;
+            (encoding.content_type(), AnswerBody::whole(out.finish()))
+        };
+        Ok(Answer {
+            status: 200,
+            content_type,
+            body,
+            error: None,
+        })
     }
 
     async fn dynamo_request(
@@ -234,7 +273,7 @@ impl Local {
         operation: &str,
         body: Bytes,
         dynamo: Dynamo<'_>,
-    ) -> Result<Response<Bytes>, ConnectionLost> {
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
         let resource = dynamo::resource(&body);
         let action = self.inner.faults.strike(operation, resource.as_deref());
         let plan = self.plan(operation, resource.as_deref(), action).await?;
@@ -253,7 +292,7 @@ impl Local {
         let answer = Answer {
             status: answer.status,
             content_type: "application/x-amz-json-1.0",
-            body: answer.body,
+            body: AnswerBody::whole(answer.body),
             error: answer.error,
         };
         self.deliver(operation, resource.as_deref(), answer, plan.lose)
@@ -300,7 +339,7 @@ impl Local {
         resource: Option<&str>,
         answer: Answer,
         lose: bool,
-    ) -> Result<Response<Bytes>, ConnectionLost> {
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
         if lose {
             self.note(operation, resource, None);
             return Err(ConnectionLost);
@@ -322,8 +361,8 @@ impl Local {
         });
     }
 
-    fn respond(&self, answer: Answer) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from(answer.body));
+    fn respond(&self, answer: Answer) -> Response<AnswerBody> {
+        let mut response = Response::new(answer.body);
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -355,7 +394,7 @@ impl Answer {
         Self {
             status: refusal.status,
             content_type: encoding.content_type(),
-            body: encoding.refusal(refusal),
+            body: AnswerBody::whole(encoding.refusal(refusal)),
             error: Some(refusal.code.clone()),
         }
     }

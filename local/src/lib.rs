@@ -5,7 +5,8 @@
 //! answer on one port, told apart by `X-Amz-Target`, and there are two ways in:
 //!
 //! - [`Local::handle`] answers in process, on the caller's task, so that simulations on a paused
-//!   clock see every answer at the instant of its request;
+//!   clock see every answer at the instant of its request; [`Local::handle_streaming`] does so for
+//!   SubscribeToShard, whose answer takes five minutes;
 //! - [`Local::serve`] and [`Local::start_on`] answer over sockets, HTTP/1.1 and HTTP/2 with prior
 //!   knowledge.
 //!
@@ -15,6 +16,7 @@
 //! Its codecs are its own, so that an error on the wire cannot hide on both sides. Signatures are not
 //! verified.
 
+mod body;
 mod dynamo;
 mod endpoint;
 mod error;
@@ -23,11 +25,13 @@ mod http;
 mod inspect;
 mod journal;
 mod kinesis;
+mod limits;
 mod options;
 mod refusal;
 mod wire;
 
 pub use crate::http::server::Server;
+pub use body::AnswerBody;
 pub use endpoint::Local;
 pub use error::{ConnectionLost, LocalError};
 pub use faults::{Fault, FaultAction, FaultId, Faults, Nth};

@@ -1,19 +1,9 @@
 //! How an endpoint is set up.
 
+pub use crate::limits::Limits;
 use runtime::WallClock;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Whether the service's limits per shard apply: 1 MiB and 1,000 records written, five GetRecords
-/// calls, five GetShardIterator calls and 2 MiB read, per second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Limits {
-    /// As on AWS.
-    #[default]
-    On,
-    /// None: for measuring and for tests that are about something else.
-    Off,
-}
 
 /// Settings of an endpoint. Take the defaults and change what matters:
 ///
@@ -24,7 +14,7 @@ pub enum Limits {
 /// ```
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// Whether the service's limits apply. Default: on.
+    /// Which of the service's limits apply. Default: all.
     pub limits: Limits,
     /// The account that ARNs and texts name. Default: `000000000000`.
     pub account: String,

@@ -1,10 +1,11 @@
 //! The endpoint over sockets: HTTP/1.1, and HTTP/2 with prior knowledge, without TLS.
 
+use crate::body::AnswerBody;
 use crate::dynamo::thread::DynamoThread;
 use crate::endpoint::{Dynamo, Local};
 use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -161,10 +162,12 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let stop = shutdown.clone();
     let service = service_fn(move |request| {
         let local = local.clone();
         let dynamo = dynamo.clone();
-        async move { answer(&local, &dynamo, request).await }
+        let stop = stop.clone();
+        async move { answer(&local, &dynamo, stop, request).await }
     });
     let builder = Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -185,13 +188,14 @@ async fn connection(
 async fn answer(
     local: &Local,
     dynamo: &DynamoThread,
+    shutdown: CancellationToken,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Unanswered> {
+) -> Result<Response<AnswerBody>, Unanswered> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(AnswerBody::whole(Bytes::new()));
             *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             return Ok(response);
         }
@@ -200,5 +204,5 @@ async fn answer(
     let response = local
         .answer(Request::from_parts(head, body), Dynamo::Thread(dynamo))
         .await?;
-    Ok(response.map(Full::new))
+    Ok(response.map(|body| body.ending_with(shutdown.cancelled_owned())))
 }

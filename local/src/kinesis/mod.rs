@@ -13,11 +13,13 @@ mod reshard;
 mod sequence;
 pub(crate) mod shard;
 mod stream;
+pub(crate) mod subscription;
 mod token;
 
+use crate::endpoint::unknown_operation;
 use crate::options::{Limits, LocalOptions};
 use crate::refusal::Refusal;
-use crate::wire::{Check, Emit, Fields, check};
+use crate::wire::{Check, Emit, Encoding, Fields, check};
 use parking_lot::RwLock;
 use runtime::{Chance, WallClock};
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use stream::Stream;
+use subscription::Subscription;
 use token::{Kind, Sealer};
 
 /// The operations that are built.
@@ -44,6 +47,7 @@ pub(crate) enum Operation {
     PutRecord,
     PutRecords,
     SplitShard,
+    SubscribeToShard,
 }
 
 impl Operation {
@@ -63,6 +67,7 @@ impl Operation {
             "PutRecord" => Self::PutRecord,
             "PutRecords" => Self::PutRecords,
             "SplitShard" => Self::SplitShard,
+            "SubscribeToShard" => Self::SubscribeToShard,
             _ => return None,
         })
     }
@@ -133,7 +138,19 @@ impl Kinesis {
             Operation::PutRecord => self.put_record(request, out),
             Operation::PutRecords => self.put_records(request, twist, out),
             Operation::SplitShard => self.split_shard(request),
+            // Answered by `subscribe`.
+            Operation::SubscribeToShard => Err(unknown_operation("SubscribeToShard")),
         }
+    }
+
+    /// Answers a SubscribeToShard; its events come in the request's encoding.
+    pub(crate) fn subscribe(
+        &self,
+        _request: Fields<'_, '_>,
+        _twist: &Twist,
+        _encoding: Encoding,
+    ) -> Result<Subscription, Refusal> {
+        Err(unknown_operation("SubscribeToShard"))
     }
 
     /// The stream that a request is about, for the journal and for faults; none when it names none.
@@ -160,7 +177,7 @@ impl Kinesis {
     }
 
     fn limits_apply(&self) -> bool {
-        self.limits == Limits::On
+        self.limits.shard_writes
     }
 
     fn next_incarnation(&self) -> u64 {
