@@ -208,7 +208,8 @@ impl ConfigBuilder {
     }
 
     /// The URL of every service, with scheme and, if it is not the scheme's own, port. Default:
-    /// `AWS_ENDPOINT_URL_KINESIS` and `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, the profile's
+    /// `AWS_ENDPOINT_URL_KINESIS` and `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, the
+    /// `endpoint_url` of `kinesis` and `dynamodb` in the profile's `services`, the profile's
     /// `endpoint_url`, the region's own endpoints.
     #[must_use]
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {

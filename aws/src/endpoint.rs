@@ -60,7 +60,10 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// The first of: what was given, the environment, the profile, the region's own.
+    /// The first of: what was given, the environment, the profile, the region's own. In the environment
+    /// and in the profile what is said of the service counts before what is said of all; both are
+    /// passed over when `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or `ignore_configured_endpoint_urls` says
+    /// so. The order is that of the AWS SDKs' reference guide.
     pub(crate) fn find(
         service: Service,
         region: &str,
@@ -69,16 +72,28 @@ impl Endpoint {
         profile: &Profile,
     ) -> Result<Self, ConfigError> {
         let variables = [service.url_variable(), "AWS_ENDPOINT_URL"];
+        let of_service = profile.of_service(service.signing_name(), "endpoint_url");
+        let ignore = env
+            .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+            .or_else(|| profile.get("ignore_configured_endpoint_urls"))
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let configured = variables
+            .map(|name| (name, env.get(name)))
+            .into_iter()
+            .chain([
+                ("endpoint_url of the profile's services", of_service),
+                ("endpoint_url of the profile", profile.get("endpoint_url")),
+            ])
+            .filter(|_| !ignore);
         let found = given
             .into_iter()
-            .chain(variables.map(|name| (name, env.get(name))))
-            .chain([("endpoint_url of the profile", profile.get("endpoint_url"))])
+            .chain(configured)
             .find_map(|(source, url)| Some((source, url?)));
         match found {
             Some((source_name, url)) => {
                 Self::parse(&url).map_err(|reason| ConfigError::BadEndpoint {
                     source_name,
-                    url,
+                    url: without_secret(&url),
                     reason,
                 })
             }
@@ -128,6 +143,15 @@ impl Endpoint {
     /// What the `Host` header says.
     pub(crate) fn host(&self) -> &str {
         self.authority.as_str()
+    }
+}
+
+/// The URL without what stands before `@`, which may be a password.
+fn without_secret(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        (None, Some((_, rest))) => format!("…@{rest}"),
+        (_, None) => url.to_owned(),
     }
 }
 
@@ -202,6 +226,10 @@ mod tests {
             let error = find([Some(url), None], &[], "eu-west-1").unwrap_err();
             assert!(error.contains(why), "{url}: {error}");
             assert!(error.contains("http://127.0.0.1:4567"), "{url}: {error}");
+        }
+        for url in ["http://user:word@host", "word@host", "http://a:word@b:x"] {
+            let error = find([Some(url), None], &[], "eu-west-1").unwrap_err();
+            assert!(!error.contains("word@"), "{error}");
         }
     }
 }

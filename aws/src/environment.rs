@@ -71,8 +71,24 @@ impl Environment {
 
     fn file(&self, variable: &str, name: &str) -> Option<PathBuf> {
         match self.get(variable) {
-            Some(path) => Some(PathBuf::from(path)),
+            Some(path) => match (path.strip_prefix("~/"), self.home()) {
+                (Some(rest), Some(home)) => Some(home.join(rest)),
+                _ => Some(PathBuf::from(path)),
+            },
             None => Some(self.home()?.join(Path::new(".aws")).join(name)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let env = Environment::fixed([("HOME", "/home/x"), ("AWS_CONFIG_FILE", "~/conf/aws")]);
+        assert_eq!(env.config_file(), Some(PathBuf::from("/home/x/conf/aws")));
+        let beside = env.credentials_file();
+        assert_eq!(beside, Some(PathBuf::from("/home/x/.aws/credentials")));
     }
 }

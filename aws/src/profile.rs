@@ -6,11 +6,23 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// One profile's keys, those of the credentials file before those of the configuration file.
+/// A section's or a service's keys, in lower case, and their values.
+type Keys = BTreeMap<String, String>;
+
+/// One profile's keys, those of the credentials file before those of the configuration file, and the
+/// `services` section that it names.
 #[derive(Clone, Default)]
 pub(crate) struct Profile {
     name: String,
-    keys: BTreeMap<String, String>,
+    keys: Keys,
+    services: BTreeMap<String, Keys>,
+}
+
+/// A section: its keys, and below keys without a value the keys that stand indented under them.
+#[derive(Debug, Clone, Default)]
+struct Section {
+    keys: Keys,
+    nested: BTreeMap<String, Keys>,
 }
 
 /// Values may be secrets: only the names of the keys are shown.
@@ -45,6 +57,16 @@ pub enum ProfileError {
         /// The configuration file that was looked at.
         config: PathBuf,
     },
+    /// The profile names a `services` section that the configuration file does not have.
+    #[error("profile {profile:?} names services {services:?}, but {} has no [services {services}]", config.display())]
+    NoServices {
+        /// The profile.
+        profile: String,
+        /// The section that it names.
+        services: String,
+        /// The configuration file.
+        config: PathBuf,
+    },
 }
 
 impl Profile {
@@ -53,7 +75,7 @@ impl Profile {
         let named = named.map(str::to_owned).or_else(|| env.get("AWS_PROFILE"));
         let name = named.clone().unwrap_or_else(|| "default".to_owned());
         let (credentials, config) = (env.credentials_file(), env.config_file());
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut services) = (Keys::new(), BTreeMap::new());
         let mut found = false;
         // In the configuration file the sections of profiles other than the default are `profile NAME`.
         let long = format!("profile {name}");
@@ -72,7 +94,18 @@ impl Profile {
             };
             if let Some(section) = section {
                 found = true;
-                keys.extend(section.clone());
+                keys.extend(section.keys.clone());
+                if path == &config
+                    && let Some(wanted) = section.keys.get("services")
+                {
+                    let named = all.get(&format!("services {wanted}"));
+                    let named = named.ok_or_else(|| ProfileError::NoServices {
+                        profile: name.clone(),
+                        services: wanted.clone(),
+                        config: config.clone().unwrap_or_default(),
+                    })?;
+                    services = named.nested.clone();
+                }
             }
         }
         match named {
@@ -81,7 +114,11 @@ impl Profile {
                 credentials: credentials.unwrap_or_default(),
                 config: config.unwrap_or_default(),
             }),
-            _ => Ok(Self { name, keys }),
+            _ => Ok(Self {
+                name,
+                keys,
+                services,
+            }),
         }
     }
 
@@ -92,6 +129,12 @@ impl Profile {
     /// The value of a key; empty counts as unset.
     pub(crate) fn get(&self, key: &str) -> Option<String> {
         self.keys.get(key).filter(|v| !v.is_empty()).cloned()
+    }
+
+    /// The value of a service's key in the `services` section that the profile names.
+    pub(crate) fn of_service(&self, service: &str, key: &str) -> Option<String> {
+        let keys = self.services.get(service)?;
+        keys.get(key).filter(|v| !v.is_empty()).cloned()
     }
 }
 
@@ -106,29 +149,77 @@ fn read(path: &Path) -> Result<Option<String>, ProfileError> {
     }
 }
 
-/// Sections by name, keys in lower case. Indented lines (sub-keys of services) and comments are passed
-/// over; a later key replaces an earlier one.
-fn parse(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    let mut section = None;
-    for line in text.lines() {
-        if line.starts_with([' ', '\t', '#', ';']) {
+/// Sections by name. A line that is indented further than its section's keys belongs to the key above
+/// it: as a key of its own (of a service) if that has no value, else as a continuation, which no key
+/// that is read here has. Of a key that comes twice the last counts.
+fn parse(text: &str) -> BTreeMap<String, Section> {
+    let mut sections: BTreeMap<String, Section> = BTreeMap::new();
+    let mut section: Option<String> = None;
+    // The last key of the section, whether it has a value, and how far its line is indented.
+    let mut above: Option<(String, bool, usize)> = None;
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        let content = line.trim();
+        if content.is_empty() || content.starts_with(['#', ';']) {
             continue;
         }
-        let line = line.trim();
-        if let Some(rest) = line.strip_prefix('[') {
-            let name = rest.split(']').next().unwrap_or_default();
-            let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-            sections.entry(name.clone()).or_default();
-            section = Some(name);
-        } else if let (Some(section), Some((key, value))) = (&section, line.split_once('=')) {
-            let value = value.split(" #").next().unwrap_or_default().trim();
-            if let Some(keys) = sections.get_mut(section) {
-                keys.insert(key.trim().to_ascii_lowercase(), value.to_owned());
+        let indent = line.len() - line.trim_start().len();
+        let below = above.as_ref().filter(|(.., of_key)| indent > *of_key);
+        let Some(found) = section.as_ref().and_then(|name| sections.get_mut(name)) else {
+            section = header(content).inspect(|name| {
+                sections.entry(name.clone()).or_default();
+            });
+            continue;
+        };
+        match (below, content.split_once('=')) {
+            (Some((key, false, _)), Some((inner, value))) => {
+                let keys = found.nested.entry(key.clone()).or_default();
+                keys.insert(lower(inner), without_comment(value).to_owned());
             }
+            (Some(_), _) => {}
+            (None, pair) => match (header(content), pair) {
+                (Some(name), _) => {
+                    sections.entry(name.clone()).or_default();
+                    (section, above) = (Some(name), None);
+                }
+                (None, Some((key, value))) => {
+                    let (key, value) = (lower(key), without_comment(value));
+                    above = Some((key.clone(), !value.is_empty(), indent));
+                    found.keys.insert(key, value.to_owned());
+                }
+                (None, None) => {}
+            },
         }
     }
     sections
+}
+
+fn lower(key: &str) -> String {
+    key.trim().to_ascii_lowercase()
+}
+
+/// A section's name, with one space after its kind and without the quotes that a name with spaces
+/// needs.
+fn header(content: &str) -> Option<String> {
+    let name = content.strip_prefix('[')?.split(']').next()?.trim();
+    let unquoted = |name: &str| name.trim().trim_matches(['"', '\'']).to_owned();
+    Some(match name.split_once([' ', '\t']) {
+        Some((kind @ ("profile" | "services"), name)) => format!("{kind} {}", unquoted(name)),
+        _ => unquoted(name),
+    })
+}
+
+/// The value up to a blank and `#` or `;`.
+fn without_comment(value: &str) -> &str {
+    let mut after_blank = true;
+    let end = value.find(|c: char| {
+        let begins = after_blank && matches!(c, '#' | ';');
+        after_blank = c.is_whitespace();
+        begins
+    });
+    value
+        .get(..end.unwrap_or(value.len()))
+        .unwrap_or(value)
+        .trim()
 }
 
 #[cfg(test)]
@@ -147,6 +238,17 @@ s3 =
   max = 3
 [other]
 region = nowhere
+[profile \"two words\"] # comment
+\tregion = eu-north-1\t; comment
+\tservices = x
+\toutput = a;b#c
+\t[services x]
+kinesis =
+  endpoint_url = http://kinesis:1
+  # comment
+DynamoDB =
+  endpoint_url = http://dynamodb:2 ; comment
+  s3 = no
 ";
     const CREDENTIALS: &str = "\
 [work]
@@ -193,6 +295,41 @@ aws_secret_access_key = abc#def=
         assert_eq!(work.get("s3"), None);
         let by_variable = environment(dir.path(), &[("AWS_PROFILE", "work")]);
         assert_eq!(Profile::load(&by_variable, None).unwrap().name(), "work");
+    }
+
+    #[test]
+    fn quotes_comments_indents_and_services_are_read_as_the_command_line_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = environment(dir.path(), &[]);
+        let words = Profile::load(&env, Some("two words")).unwrap();
+        assert_eq!(words.get("region").as_deref(), Some("eu-north-1"));
+        assert_eq!(words.get("output").as_deref(), Some("a;b#c"));
+        let endpoint = |service| words.of_service(service, "endpoint_url");
+        assert_eq!(endpoint("kinesis").as_deref(), Some("http://kinesis:1"));
+        assert_eq!(endpoint("dynamodb").as_deref(), Some("http://dynamodb:2"));
+        assert_eq!(endpoint("s3"), None);
+        let other = Profile::load(&env, None).unwrap();
+        assert_eq!(other.of_service("kinesis", "endpoint_url"), None);
+    }
+
+    #[test]
+    fn services_that_are_named_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = environment(dir.path(), &[]);
+        std::fs::write(env.config_file().unwrap(), "[default]\nservices = y\n").unwrap();
+        let error = Profile::load(&env, None).unwrap_err().to_string();
+        assert!(error.contains("[services y]"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(text: String, odd in "[\\[\\]=# ;\"a\n\t\u{feff}é]{0,80}") {
+            let _ = parse(&text);
+            for (name, section) in parse(&odd) {
+                proptest::prop_assert!(!name.contains('\n'));
+                proptest::prop_assert!(section.keys.keys().all(|k| !k.contains('=')));
+            }
+        }
     }
 
     #[test]
