@@ -1,7 +1,7 @@
 //! One call: attempts, their time-outs, and what each answer means for the next.
 
 use crate::config::{Config, Timeouts};
-use crate::credentials::Cached;
+use crate::credentials::{Cached, Credentials};
 use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind, ServiceError};
 use crate::sign::{Signer, Skew, payload_hash};
@@ -11,6 +11,7 @@ use http::HeaderMap;
 use runtime::{Backoff, Chance, RetryPolicy, WallClock};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// The largest answer that any operation gives is a 10 MiB page of records with its framing (base64
 /// in JSON adds a third).
@@ -31,6 +32,25 @@ pub(crate) struct Caller {
     timeouts: Timeouts,
     retry: RetryPolicy,
     skew: Skew,
+}
+
+/// An attempt that failed.
+struct Failed {
+    error: Error,
+    /// The answer's `Date`.
+    date: Option<SystemTime>,
+    /// What it was signed with.
+    credentials: Option<Credentials>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            date: None,
+            credentials: None,
+        }
+    }
 }
 
 /// What an attempt that failed leaves to do.
@@ -89,9 +109,10 @@ impl Caller {
         let body = Bytes::from(body);
         let hash = payload_hash(&body);
         let bound = self.timeouts.operation;
+        let began = Instant::now();
         let attempts = async {
             let mut backoff: Option<Backoff> = None;
-            let mut signed_again = false;
+            let mut signed_again = 0;
             loop {
                 let error = match self.attempt(operation, &body, &hash).await {
                     Ok(answer) => match decode(&answer) {
@@ -102,19 +123,23 @@ impl Caller {
                             reason,
                         },
                     },
-                    Err((error, date)) => match self.next(&error, date, signed_again) {
+                    Err(failed) => match self.next(&failed, signed_again) {
                         Next::SignAgain => {
-                            signed_again = true;
+                            signed_again += 1;
                             continue;
                         }
-                        Next::Wait => error,
-                        Next::Stop => return Err(error),
+                        Next::Wait => failed.error,
+                        Next::Stop => return Err(failed.error),
                     },
                 };
                 let backoff = backoff.get_or_insert_with(|| self.retry.start(&self.chance));
                 let Some(delay) = backoff.next_delay() else {
                     return Err(error);
                 };
+                // What is known is better than a time-out that comes for certain.
+                if began.elapsed().saturating_add(delay) >= bound {
+                    return Err(error);
+                }
                 tracing::debug!(operation, %error, ?delay, "trying again");
                 tokio::time::sleep(delay).await;
             }
@@ -132,43 +157,49 @@ impl Caller {
         }
     }
 
-    fn next(&self, error: &Error, date: Option<SystemTime>, signed_again: bool) -> Next {
-        if let Error::Service(e) = error
+    /// New keys are tried once, and a newly learnt clock once more: an answerer whose keys or clock
+    /// are never right is not asked for ever.
+    fn next(&self, failed: &Failed, signed_again: u32) -> Next {
+        if let Error::Service(e) = &failed.error
             && e.kind() == ErrorKind::Credential
         {
-            let learnt =
-                e.may_be_skew() && date.is_some_and(|date| self.skew.learn(date, self.clock.now()));
-            self.credentials.refused();
-            return if signed_again && !learnt {
-                Next::Stop
-            } else {
-                Next::SignAgain
+            let learnt = e.may_be_skew()
+                && failed
+                    .date
+                    .is_some_and(|date| self.skew.learn(date, self.clock.now()));
+            if let Some(credentials) = &failed.credentials {
+                self.credentials.refused(credentials);
+            }
+            return match signed_again {
+                0 => Next::SignAgain,
+                1 if learnt => Next::SignAgain,
+                _ => Next::Stop,
             };
         }
-        if error.is_retryable() {
+        if failed.error.is_retryable() {
             Next::Wait
         } else {
             Next::Stop
         }
     }
 
-    /// One attempt: the body of a good answer, or the error with the answer's date.
+    /// One attempt: the body of a good answer, or the error with what the next attempt needs to know.
     async fn attempt(
         &self,
         operation: &'static str,
         body: &Bytes,
         hash: &str,
-    ) -> Result<Bytes, (Error, Option<SystemTime>)> {
+    ) -> Result<Bytes, Failed> {
         let credentials = self
             .credentials
             .get()
             .await
-            .map_err(|source| (Error::Credentials { operation, source }, None))?;
+            .map_err(|source| Error::Credentials { operation, source })?;
         let at = self.skew.apply(self.clock.now());
         let request = self
             .signer
             .request(operation, body, hash, &credentials, at)
-            .map_err(|reason| (Error::Request { operation, reason }, None))?;
+            .map_err(|reason| Error::Request { operation, reason })?;
         let exchange = async {
             let (head, body) = self.transport.call(request).await?.into_parts();
             Ok::<_, TransportError>((head, body.collect(LARGEST_ANSWER).await?))
@@ -181,8 +212,8 @@ impl Caller {
         let bound = self.timeouts.attempt;
         let (head, body) = tokio::time::timeout(bound, exchange)
             .await
-            .map_err(|_| (self.timed_out(operation, bound), None))?
-            .map_err(|source| (lost(source), None))?;
+            .map_err(|_| self.timed_out(operation, bound))?
+            .map_err(lost)?;
         if head.status.is_success() {
             return Ok(body);
         }
@@ -190,8 +221,17 @@ impl Caller {
             .headers
             .get(http::header::DATE)
             .and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
-        let error = self.service_error(operation, head.status.as_u16(), &head.headers, body);
-        Err((Error::Service(Box::new(error)), date))
+        let status = head.status.as_u16();
+        let mut error = self.service_error(operation, status, &head.headers, body);
+        // A refused signature is answered with the canonical request, session token included.
+        if let Some(token) = credentials.session_token().filter(|t| !t.is_empty()) {
+            error.message = error.message.replace(token, "(session token)");
+        }
+        Err(Failed {
+            error: Error::Service(Box::new(error)),
+            date,
+            credentials: Some(credentials),
+        })
     }
 
     fn service_error(

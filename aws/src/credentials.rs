@@ -36,6 +36,10 @@ impl Credentials {
         self.0.access_key_id()
     }
 
+    pub(crate) fn session_token(&self) -> Option<&str> {
+        self.0.session_token()
+    }
+
     pub(crate) fn for_signing(&self) -> aws_credential_types::Credentials {
         self.0.clone()
     }
@@ -75,6 +79,18 @@ pub enum CredentialsError {
     /// A shared file could not be read.
     #[error("{0}")]
     File(String),
+    /// The profile says to get credentials in a way that is not built yet. Signing with other keys
+    /// than those that are meant would be worse than not signing.
+    #[error(
+        "profile {profile:?} has {key}, which is not supported yet: set AWS_ACCESS_KEY_ID, \
+         AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, e.g. by `aws configure export-credentials`"
+    )]
+    NotBuilt {
+        /// The profile.
+        profile: String,
+        /// The key that says so.
+        key: &'static str,
+    },
 }
 
 /// A source of credentials.
@@ -120,12 +136,30 @@ impl Chain {
             "aws_secret_access_key",
             "aws_session_token",
         ];
-        take(format!("profile {:?}", self.profile), names, |key| {
-            profile.get(key)
-        })?
-        .ok_or_else(|| CredentialsError::None {
+        let not_built = |keys: &[&'static str]| {
+            let key = keys.iter().find(|key| profile.get(key).is_some())?;
+            Some(CredentialsError::NotBuilt {
+                profile: self.profile.clone(),
+                key,
+            })
+        };
+        // Where a role is to be assumed, the profile's own keys are but the way to it.
+        if let Some(error) = not_built(&["role_arn"]) {
+            return Err(error);
+        }
+        let place = format!("profile {:?}", self.profile);
+        if let Some(found) = take(place, names, |key| profile.get(key))? {
+            return Ok(found);
+        }
+        Err(not_built(&[
+            "credential_process",
+            "sso_session",
+            "sso_start_url",
+            "login_session",
+        ])
+        .unwrap_or_else(|| CredentialsError::None {
             profile: self.profile.clone(),
-        })
+        }))
     }
 }
 
@@ -161,6 +195,8 @@ impl ProvideCredentials for Chain {
 pub(crate) struct Cached {
     source: Arc<dyn ProvideCredentials>,
     kept: parking_lot::Mutex<Option<Credentials>>,
+    /// Held by the one caller who asks the source; the others wait for what it gets.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Cached {
@@ -168,11 +204,20 @@ impl Cached {
         Self {
             source,
             kept: parking_lot::Mutex::new(None),
+            asking: tokio::sync::Mutex::new(()),
         }
     }
 
+    fn kept(&self) -> Option<Credentials> {
+        self.kept.lock().clone()
+    }
+
     pub(crate) async fn get(&self) -> Result<Credentials, CredentialsError> {
-        if let Some(kept) = self.kept.lock().clone() {
+        if let Some(kept) = self.kept() {
+            return Ok(kept);
+        }
+        let _turn = self.asking.lock().await;
+        if let Some(kept) = self.kept() {
             return Ok(kept);
         }
         let fresh = self.source.provide().await?;
@@ -180,9 +225,13 @@ impl Cached {
         Ok(fresh)
     }
 
-    /// The service refused these: the next request asks the source again.
-    pub(crate) fn refused(&self) {
-        *self.kept.lock() = None;
+    /// The service refused these: the next request asks the source again, unless another has done so
+    /// since these were given out.
+    pub(crate) fn refused(&self, these: &Credentials) {
+        let mut kept = self.kept.lock();
+        if kept.as_ref().is_some_and(|kept| kept.0 == these.0) {
+            *kept = None;
+        }
     }
 }
 
@@ -256,8 +305,66 @@ mod tests {
         let cached = Cached::new(default_chain(env, &Profile::default()));
         assert_eq!(cached.get().await.unwrap().access_key_id(), "OLD");
         write("NEW");
-        assert_eq!(cached.get().await.unwrap().access_key_id(), "OLD");
-        cached.refused();
+        let old = cached.get().await.unwrap();
+        assert_eq!(old.access_key_id(), "OLD");
+        cached.refused(&old);
         assert_eq!(cached.get().await.unwrap().access_key_id(), "NEW");
+    }
+
+    /// Gives other keys each time, slowly.
+    #[derive(Debug, Default)]
+    struct Slow(std::sync::atomic::AtomicUsize);
+
+    impl ProvideCredentials for Slow {
+        fn provide(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
+            Box::pin(async {
+                let n = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                Ok(Credentials::new(format!("KEY{n}"), "s", None))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_ask_the_source_once_and_a_late_refusal_of_old_keys_keeps_the_new() {
+        let cached = Cached::new(Arc::new(Slow::default()));
+        let ids = async || {
+            let all = futures::future::join_all((0..9).map(|_| cached.get())).await;
+            let ids: std::collections::BTreeSet<String> = all
+                .into_iter()
+                .map(|c| c.unwrap().access_key_id().to_owned())
+                .collect();
+            ids.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(ids().await, ["KEY0"]);
+        let old = cached.get().await.unwrap();
+        cached.refused(&old);
+        assert_eq!(ids().await, ["KEY1"]);
+        cached.refused(&old);
+        assert_eq!(ids().await, ["KEY1"]);
+    }
+
+    #[test]
+    fn the_environment_counts_before_the_profile_and_what_is_not_built_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials");
+        let look = |text: &str, vars: &[(&str, &str)]| {
+            std::fs::write(&path, text).unwrap();
+            let file = path.display().to_string();
+            let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            let file = [("AWS_SHARED_CREDENTIALS_FILE".to_owned(), file)];
+            let env = Environment::fixed(vars.chain(file));
+            let profile = "default".to_owned();
+            Chain { env, profile }.look()
+        };
+        let keys = "[default]\naws_access_key_id = P\naws_secret_access_key = p\n";
+        let vars = [("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "e")];
+        assert_eq!(look(keys, &[]).unwrap().access_key_id(), "P");
+        let role = format!("{keys}role_arn = arn:aws:iam::1:role/x\n");
+        assert_eq!(look(&role, &vars).unwrap().access_key_id(), "E");
+        let error = look(&role, &[]).unwrap_err().to_string();
+        assert!(error.contains("role_arn"), "{error}");
+        let error = look("[default]\ncredential_process = x\n", &[]).unwrap_err();
+        assert!(error.to_string().contains("credential_process"), "{error}");
     }
 }
