@@ -126,7 +126,8 @@ pub enum ErrorKind {
     NotFound,
     /// It exists already, or its state forbids the call for now.
     InUse,
-    /// A limit of the account, or of calls per second of the control plane.
+    /// A limit of calls per second of the control plane, or of the account. The service does not tell
+    /// which, so it is tried again, as the AWS SDKs do.
     LimitExceeded,
     /// The iterator is older than five minutes.
     ExpiredIterator,
@@ -148,7 +149,10 @@ impl ErrorKind {
     /// True when the same call may succeed later without anyone's doing.
     #[must_use]
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Throttled | Self::Transient | Self::Conflict)
+        matches!(
+            self,
+            Self::Throttled | Self::Transient | Self::Conflict | Self::LimitExceeded
+        )
     }
 }
 
@@ -166,6 +170,8 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("SlowDown", ErrorKind::Throttled),
     ("KMSThrottlingException", ErrorKind::Throttled),
     ("BandwidthLimitExceeded", ErrorKind::Throttled),
+    ("RequestThrottled", ErrorKind::Throttled),
+    ("RequestThrottledException", ErrorKind::Throttled),
     ("InternalFailure", ErrorKind::Transient),
     ("InternalFailureException", ErrorKind::Transient),
     ("InternalServerError", ErrorKind::Transient),
@@ -173,6 +179,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("ServiceUnavailableException", ErrorKind::Transient),
     ("RequestTimeout", ErrorKind::Transient),
     ("RequestTimeoutException", ErrorKind::Transient),
+    ("PriorRequestNotComplete", ErrorKind::Transient),
     ("ExpiredIteratorException", ErrorKind::ExpiredIterator),
     ("ExpiredNextTokenException", ErrorKind::ExpiredToken),
     (
@@ -186,7 +193,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("LimitExceededException", ErrorKind::LimitExceeded),
     (
         "ItemCollectionSizeLimitExceededException",
-        ErrorKind::LimitExceeded,
+        ErrorKind::Invalid,
     ),
     ("AccessDeniedException", ErrorKind::AccessDenied),
     ("AccessDenied", ErrorKind::AccessDenied),
@@ -261,6 +268,10 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Service(e) => e.kind(),
+            Self::Transport {
+                source: TransportError::TooLarge { .. },
+                ..
+            } => ErrorKind::Fatal,
             Self::Transport { .. } | Self::Timeout { .. } | Self::Answer { .. } => {
                 ErrorKind::Transient
             }
@@ -275,8 +286,10 @@ impl Error {
         self.kind().is_retryable()
     }
 
-    /// True when the call may have taken effect although it failed: the answer got lost, was not
-    /// understood, or came from a server in trouble.
+    /// True when the attempt that this error is of may have taken effect although it failed: the answer
+    /// got lost, was not understood, or came from a server in trouble. After a call that was tried
+    /// again the error is that of the last attempt, and says nothing of those before it: who needs to
+    /// know makes one attempt a call ([`runtime::RetryPolicy::none`]).
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
@@ -349,10 +362,19 @@ mod tests {
         assert!(retried.iter().all(|k| {
             matches!(
                 k,
-                ErrorKind::Throttled | ErrorKind::Transient | ErrorKind::Conflict
+                ErrorKind::Throttled
+                    | ErrorKind::Transient
+                    | ErrorKind::Conflict
+                    | ErrorKind::LimitExceeded
             )
         }));
-        assert_eq!(retried.len(), 18);
+        assert_eq!(retried.len(), 22);
+        let too_large = Error::Transport {
+            operation: "GetRecords",
+            endpoint: String::new(),
+            source: TransportError::TooLarge { limit: 1 },
+        };
+        assert!(!too_large.is_retryable(), "it will be as large again");
     }
 
     #[test]

@@ -76,8 +76,9 @@ impl Transport for HttpTransport {
             let mut head = http::Response::new(());
             *head.status_mut() = response.status();
             *head.headers_mut() = response.headers().clone();
+            let length = response.content_length().unwrap_or(0);
             let parts = response.bytes_stream().map(|part| part.map_err(failed));
-            Ok(head.map(|()| Body::from_stream(parts)))
+            Ok(head.map(|()| Body::from_stream(parts).with_length(length)))
         })
     }
 

@@ -36,10 +36,10 @@ pub trait Transport: Send + Sync + fmt::Debug {
 #[non_exhaustive]
 pub enum TransportError {
     /// No connection was made; the service has seen nothing.
-    #[error("no connection: {0}")]
+    #[error("no connection: {}", with_causes(.0.as_ref()))]
     Connect(#[source] Box<dyn StdError + Send + Sync>),
     /// The connection ended before the answer was whole; the service may have acted.
-    #[error("connection lost: {0}")]
+    #[error("connection lost: {}", with_causes(.0.as_ref()))]
     Lost(#[source] Box<dyn StdError + Send + Sync>),
     /// The answer is larger than anything this operation can answer.
     #[error("the answer is larger than {limit} bytes")]
@@ -47,6 +47,23 @@ pub enum TransportError {
         /// The bound that was passed.
         limit: usize,
     },
+}
+
+/// The error and its causes, down to the one that says what to do about it ("connection refused",
+/// "invalid peer certificate").
+fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some wrap an error and say nothing of their own.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl TransportError {
@@ -58,7 +75,11 @@ impl TransportError {
 }
 
 /// The body of an answer, as it arrives.
-pub struct Body(BoxStream<'static, Result<Bytes, TransportError>>);
+pub struct Body {
+    parts: BoxStream<'static, Result<Bytes, TransportError>>,
+    /// As announced; a hint and no more.
+    length: usize,
+}
 
 impl Body {
     /// A body from its parts.
@@ -66,7 +87,20 @@ impl Body {
     where
         S: futures::Stream<Item = Result<Bytes, TransportError>> + Send + 'static,
     {
-        Self(parts.boxed())
+        Self {
+            parts: parts.boxed(),
+            length: 0,
+        }
+    }
+
+    /// The same body with the length that was announced for it (`Content-Length`), so that its parts
+    /// are joined in a buffer of that size and not in a growing one. Nothing else depends on it.
+    #[must_use]
+    pub fn with_length(self, bytes: u64) -> Self {
+        Self {
+            length: usize::try_from(bytes).unwrap_or(usize::MAX),
+            ..self
+        }
     }
 
     /// The whole body; a body of one part is not copied.
@@ -75,25 +109,27 @@ impl Body {
     /// When the connection ends early, or the body passes `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
         let too_large = TransportError::TooLarge { limit };
-        let Some(first) = self.0.next().await else {
+        let Some(first) = self.parts.next().await else {
             return Ok(Bytes::new());
         };
         let first = first?;
-        let Some(second) = self.0.next().await else {
+        let Some(second) = self.parts.next().await else {
             return if first.len() > limit {
                 Err(too_large)
             } else {
                 Ok(first)
             };
         };
-        let mut whole = BytesMut::from(first);
+        let mut whole = BytesMut::with_capacity(self.length.min(limit).max(first.len()));
+        whole.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(part) = next {
-            whole.extend_from_slice(&part?);
-            if whole.len() > limit {
+            let part = part?;
+            if whole.len() + part.len() > limit {
                 return Err(too_large);
             }
-            next = self.0.next().await;
+            whole.extend_from_slice(&part);
+            next = self.parts.next().await;
         }
         Ok(whole.freeze())
     }
@@ -101,13 +137,13 @@ impl Body {
     /// The parts as they arrive.
     #[must_use]
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, TransportError>> {
-        self.0
+        self.parts
     }
 }
 
 impl From<Bytes> for Body {
     fn from(whole: Bytes) -> Self {
-        Self(futures::stream::once(async { Ok(whole) }).boxed())
+        Self::from_stream(futures::stream::once(async { Ok(whole) }))
     }
 }
 
@@ -164,6 +200,37 @@ mod tests {
             .map(|p| Ok(Bytes::from_static(p.as_bytes())))
             .collect();
         Body::from_stream(futures::stream::iter(parts))
+    }
+
+    #[tokio::test]
+    async fn a_large_body_takes_the_memory_that_it_was_announced_with() {
+        const PART: usize = 10_000;
+        let parts = || {
+            let part = || Ok(Bytes::from(vec![7; PART]));
+            Body::from_stream(futures::stream::iter((0..101).map(move |_| part())))
+        };
+        let whole = parts().with_length(101 * PART as u64);
+        let whole = whole.collect(1 << 30).await.unwrap();
+        assert_eq!(whole.len(), 101 * PART);
+        let memory = whole.try_into_mut().unwrap().capacity();
+        assert!(memory <= 101 * PART + PART, "{memory}");
+        for lie in [0, 1, u64::MAX] {
+            let whole = parts().with_length(lie).collect(101 * PART).await.unwrap();
+            assert_eq!(whole.len(), 101 * PART, "{lie}");
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Inner(#[from] std::fmt::Error);
+        let error = TransportError::Connect(Box::new(Outer(Inner(std::fmt::Error))));
+        let text = format!("no connection: outer: {}", std::fmt::Error);
+        assert_eq!(error.to_string(), text);
     }
 
     #[tokio::test]

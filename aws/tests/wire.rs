@@ -428,17 +428,12 @@ async fn a_body_that_trickles_out_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_call_ends_in_time_whatever_its_retries() {
+async fn a_call_ends_in_time_whatever_an_attempt_may_take() {
     let url = raw_server(Vec::new(), true);
     let timeouts = Timeouts::default()
-        .with_attempt(Duration::from_millis(40))
+        .with_attempt(Duration::from_secs(60))
         .with_operation(Duration::from_millis(150));
-    let config = config(&url)
-        .with_timeouts(timeouts)
-        .with_retry(RetryPolicy::unbounded(
-            Duration::from_millis(1),
-            Duration::from_millis(1),
-        ));
+    let config = config(&url).with_timeouts(timeouts);
     let error = get_iterator(&config).await.unwrap_err();
     assert!(error.to_string().contains("150ms"), "{error}");
 }

@@ -394,4 +394,20 @@ mod tests {
         assert!(page(&Bytes::from_static(b"{\"Items\":[")).is_err());
         assert_eq!(item(&Bytes::from_static(b"{}")).unwrap(), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_spoilt_answer_panics(at in 0..300_usize, byte: u8, cut in 0..600_usize, any: Vec<u8>) {
+            let sound = json!({"Items": [item_to_json(&sample())], "Item": item_to_json(&sample()),
+                "Table": {"TableName": "t", "TableStatus": "ACTIVE", "KeySchema": [], "AttributeDefinitions": []}});
+            let mut sound = sound.to_string().into_bytes();
+            if let Some(place) = sound.get_mut(at) {
+                *place = byte;
+            }
+            sound.truncate(cut);
+            for body in [Bytes::from(sound), Bytes::from(any)] {
+                let _ = (page(&body), item(&body), attributes(&body), table_description(&body));
+            }
+        }
+    }
 }

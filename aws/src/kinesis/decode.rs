@@ -355,5 +355,49 @@ mod tests {
             let _ = list_shards(&body);
             let _ = stream_summary(&body);
         }
+
+        /// Bytes that are nearly right get further into the decoders than any bytes.
+        #[test]
+        fn no_spoilt_answer_panics(
+            answer in 0..SOUND.len(),
+            spoil in proptest::collection::vec((proptest::prelude::any::<u16>(), 0..=255_u8), 0..4),
+            cut in proptest::option::of(0..200_usize),
+        ) {
+            let mut body = SOUND[answer].to_vec();
+            for (at, byte) in spoil {
+                let at = usize::from(at) % body.len();
+                body[at] = byte;
+            }
+            body.truncate(cut.unwrap_or(usize::MAX));
+            let body = Bytes::from(body);
+            let _ = get_records(&body);
+            let _ = (put_records(&body, 1), list_shards(&body), stream_summary(&body));
+            let _ = (shard_iterator(&body), list_streams(&body), crate::cbor::error(&body));
+        }
+    }
+
+    /// Answers written by hand from the service's shapes: GetRecords with lag, timestamps and a child
+    /// shard; ListShards with a closed shard; PutRecords; an error.
+    const SOUND: [&[u8]; 4] = [
+        b"\xbf\x67Records\x81\xa4\x6eSequenceNumber\x6249\x78\x1bApproximateArrivalTimestamp\xc1\x1b\x00\
+          \x00\x01\x8b\xcf\xe5\x68\x07\x64Data\x45hello\x6cPartitionKey\x61k\x71NextShardIterator\xf6\
+          \x72MillisBehindLatest\x00\x6bChildShards\x81\xa3\x67ShardId\x61c\x6cParentShards\x81\x61p\
+          \x6cHashKeyRange\xa2\x6fStartingHashKey\x610\x6dEndingHashKey\x619\xff",
+        b"\xa2\x66Shards\x81\xa3\x67ShardId\x61a\x6cHashKeyRange\xa2\x6fStartingHashKey\x610\
+          \x6dEndingHashKey\x619\x73SequenceNumberRange\xa2\x76StartingSequenceNumber\x611\
+          \x74EndingSequenceNumber\x612\x69NextToken\x61t",
+        b"\xa2\x71FailedRecordCount\x00\x67Records\x81\xa2\x6eSequenceNumber\x619\x67ShardId\x61a",
+        b"\xa2\x66__type\x78\x18ExpiredIteratorException\x67message\x63old",
+    ];
+
+    #[test]
+    fn the_answers_that_are_spoilt_are_sound() {
+        let [records, shards, put, error] = SOUND.map(Bytes::from_static);
+        let records = get_records(&records).unwrap();
+        assert_eq!(records.records[0].data, "hello");
+        assert_eq!(records.child_shards[0].parent_shards, ["p"]);
+        assert_eq!(list_shards(&shards).unwrap().shards.len(), 1);
+        assert_eq!(put_records(&put, 1).unwrap().records.len(), 1);
+        assert!(crate::cbor::error(&error).is_some());
     }
 }

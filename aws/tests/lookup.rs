@@ -1,0 +1,199 @@
+//! Where region and endpoint are looked for, in which order; and how long is waited.
+
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
+
+use aws::kinesis::{Client, IteratorPosition};
+use aws::{
+    Config, Credentials, Environment, Error, ErrorKind, InProcess, Timeouts, TransportError,
+};
+use bytes::Bytes;
+use runtime::{Chance, RetryPolicy};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const FILE: &str = "\
+[default]
+region = r-profile
+endpoint_url = http://profile
+[profile work]
+region = r-work
+endpoint_url = http://work
+services = own
+[services own]
+kinesis =
+  endpoint_url = http://services
+[profile quiet]
+region = r-quiet
+endpoint_url = http://quiet
+ignore_configured_endpoint_urls = true
+";
+
+#[test]
+fn region_and_endpoint_come_from_the_first_place_that_has_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    std::fs::write(&file, FILE).unwrap();
+    let file = file.display().to_string();
+    let all = [
+        ("AWS_REGION", "r-1"),
+        ("AWS_DEFAULT_REGION", "r-2"),
+        ("AWS_ENDPOINT_URL_KINESIS", "http://env-kinesis"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://env-dynamodb"),
+        ("AWS_ENDPOINT_URL", "http://env"),
+        ("AWS_PROFILE", "work"),
+    ];
+    let load = |leave_out: &[&str], more: &[(&str, &str)], given: Option<(&str, &str)>| {
+        let vars = all
+            .iter()
+            .filter(|(name, _)| !leave_out.contains(name))
+            .chain(more)
+            .copied()
+            .chain([("AWS_CONFIG_FILE", file.as_str()), ("HOME", "/nonexistent")]);
+        let mut builder = Config::builder().environment(Environment::fixed(vars));
+        if let Some((region, url)) = given {
+            builder = builder.region(region).endpoint_url(url);
+        }
+        let config = builder.load().unwrap();
+        (config.region().to_owned(), config.kinesis_endpoint())
+    };
+    let found = |region: &str, url: &str| (region.to_owned(), url.to_owned());
+    let mut gone = Vec::new();
+    assert_eq!(
+        load(&gone, &[], Some(("r-0", "http://given"))),
+        found("r-0", "http://given")
+    );
+    assert_eq!(load(&gone, &[], None), found("r-1", "http://env-kinesis"));
+    gone.extend(["AWS_REGION", "AWS_ENDPOINT_URL_KINESIS"]);
+    assert_eq!(load(&gone, &[], None), found("r-2", "http://env"));
+    gone.extend(["AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"]);
+    assert_eq!(load(&gone, &[], None), found("r-work", "http://services"));
+    gone.push("AWS_PROFILE");
+    assert_eq!(load(&gone, &[], None), found("r-profile", "http://profile"));
+    let quiet = [("AWS_PROFILE", "quiet"), ("AWS_ENDPOINT_URL", "http://env")];
+    let own = "https://kinesis.r-quiet.amazonaws.com";
+    assert_eq!(load(&gone, &quiet, None), found("r-quiet", own));
+    let ignore = [("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "TRUE")];
+    let own = "https://kinesis.r-profile.amazonaws.com";
+    assert_eq!(load(&gone, &ignore, None), found("r-profile", own));
+    let given = Some(("r-0", "http://given"));
+    assert_eq!(load(&gone, &ignore, given), found("r-0", "http://given"));
+}
+
+fn builder() -> aws::ConfigBuilder {
+    Config::builder()
+        .region("eu-west-1")
+        .credentials(Credentials::new("AKID", "hush", None))
+        .chance(Chance::seeded(1))
+        .environment(Environment::fixed([("HOME", "/nonexistent")]))
+}
+
+async fn get_iterator(config: &Config) -> Error {
+    Client::new(config)
+        .get_shard_iterator("s", "shardId-0", &IteratorPosition::Latest)
+        .await
+        .unwrap_err()
+}
+
+/// The kernel takes the connection, and nobody answers the first message of TLS.
+#[tokio::test]
+async fn a_connection_must_stand_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = builder()
+        .endpoint_url(format!("https://{}", silent.local_addr().unwrap()))
+        .timeouts(Timeouts::default().with_connect(Duration::from_millis(50)))
+        .retry(RetryPolicy::none())
+        .load()
+        .unwrap();
+    let error = get_iterator(&config).await;
+    assert!(
+        matches!(
+            &error,
+            Error::Transport {
+                source: TransportError::Connect(_),
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(!error.may_have_taken_effect());
+}
+
+#[tokio::test]
+async fn why_there_is_no_connection_is_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let config = builder().endpoint_url(url).retry(RetryPolicy::none());
+    let error = get_iterator(&config.load().unwrap()).await.to_string();
+    assert!(error.to_lowercase().contains("refused"), "{error}");
+}
+
+fn in_process(status: Option<u16>, timeouts: Timeouts) -> (Config, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let transport = InProcess::new(move |_: http::Request<Bytes>| {
+        counter.fetch_add(1, Relaxed);
+        async move {
+            let Some(status) = status else {
+                return std::future::pending().await;
+            };
+            let mut response = http::Response::new(Bytes::new());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let ten = Duration::from_secs(10);
+    let config = builder()
+        .transport(Arc::new(transport))
+        .timeouts(timeouts)
+        .retry(RetryPolicy::unbounded(ten, ten))
+        .load()
+        .unwrap();
+    (config, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_be_tried_again_in_time_ends_with_what_is_known() {
+    let timeouts = Timeouts::default().with_operation(Duration::from_secs(45));
+    let (config, asked) = in_process(Some(500), timeouts);
+    let began = Instant::now();
+    let error = get_iterator(&config).await;
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::Transient, "HTTP 500".to_owned())
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(45),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        asked.load(Relaxed) >= 3,
+        "it was tried again while there was time"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_and_calls_have_their_own_bounds() {
+    let timeouts = Timeouts::default()
+        .with_attempt(Duration::from_secs(7))
+        .with_operation(Duration::from_secs(100));
+    let (config, asked) = in_process(None, timeouts);
+    let began = Instant::now();
+    let error = get_iterator(&config.with_retry(RetryPolicy::none())).await;
+    assert!(
+        matches!(&error, Error::Timeout { after, .. } if after.as_secs() == 7),
+        "{error}"
+    );
+    assert_eq!((began.elapsed().as_secs(), asked.load(Relaxed)), (7, 1));
+    let timeouts = timeouts.with_attempt(Duration::from_secs(1_000));
+    let error = get_iterator(&config.with_timeouts(timeouts)).await;
+    assert!(
+        matches!(&error, Error::Timeout { after, .. } if after.as_secs() == 100),
+        "{error}"
+    );
+    assert_eq!((began.elapsed().as_secs(), asked.load(Relaxed)), (107, 2));
+}
