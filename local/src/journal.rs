@@ -19,6 +19,20 @@ pub struct RequestSeen {
     pub at: SystemTime,
 }
 
+/// Names that are counted apart: more than there are operations, since whoever calls can make some up.
+const NAMES: usize = 512;
+/// Stands for the names beyond.
+const OTHERS: &str = "(others)";
+/// Bytes of a name that are kept: more than any real one has.
+const NAME_LENGTH: usize = 300;
+
+fn shorten(name: &mut String) {
+    if name.len() > NAME_LENGTH {
+        name.truncate(name.floor_char_boundary(NAME_LENGTH));
+        name.shrink_to_fit();
+    }
+}
+
 /// The last requests, and counts of all.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -42,12 +56,20 @@ impl Journal {
         }
     }
 
-    pub(crate) fn note(&self, request: RequestSeen) {
+    pub(crate) fn note(&self, mut request: RequestSeen) {
+        shorten(&mut request.operation);
+        if let Some(resource) = &mut request.resource {
+            shorten(resource);
+        }
         let mut pages = self.pages.lock();
         if let Some(count) = pages.counts.get_mut(&request.operation) {
             *count += 1;
         } else {
-            pages.counts.insert(request.operation.clone(), 1);
+            let name = match pages.counts.len() {
+                0..NAMES => request.operation.clone(),
+                _ => OTHERS.to_owned(),
+            };
+            *pages.counts.entry(name).or_default() += 1;
         }
         if request.status != 200 {
             pages.errors += 1;
@@ -96,5 +118,27 @@ mod tests {
         assert_eq!(seen, ["B", "A"]);
         assert_eq!((journal.dropped(), journal.errors()), (1, 1));
         assert_eq!(journal.counts()["A"], 2);
+    }
+
+    #[test]
+    fn made_up_names_do_not_fill_the_memory() {
+        let journal = Journal::new(10);
+        let request = |operation: String| RequestSeen {
+            operation,
+            resource: Some("é".repeat(1_000_000)),
+            status: 400,
+            error: None,
+            at: SystemTime::UNIX_EPOCH,
+        };
+        for n in 0..2_000 {
+            journal.note(request(format!("Made{n}Up{}", "x".repeat(1_000))));
+        }
+        let counts = journal.counts();
+        assert!(counts.len() <= NAMES + 1, "{}", counts.len());
+        assert_eq!(counts.values().sum::<u64>(), 2_000);
+        for seen in journal.seen() {
+            assert!(seen.operation.len() <= NAME_LENGTH);
+            assert!(seen.resource.unwrap().len() <= NAME_LENGTH);
+        }
     }
 }
