@@ -219,6 +219,7 @@ impl<'b> Reader<'b> {
             }
         }
         let millis = match self.decoder.datatype()? {
+            Type::F16 => f64::from(self.decoder.f16()?) as u64,
             Type::F32 => f64::from(self.decoder.f32()?) as u64,
             Type::F64 => self.decoder.f64()? as u64,
             _ => u64::try_from(i128::from(self.decoder.int()?)).unwrap_or(0),
@@ -318,6 +319,9 @@ mod tests {
         let body = Bytes::from(float);
         let at = Reader::new(&body).optional_timestamp().unwrap().unwrap();
         assert_eq!(epoch_millis(at), 1_700_000_000_123);
+        let half = Bytes::from_static(&[0xc1, 0xf9, 0x63, 0xd0]);
+        let at = Reader::new(&half).optional_timestamp().unwrap().unwrap();
+        assert_eq!(epoch_millis(at), 1_000);
         let other_tag = Bytes::from_static(&[0xc2, 0x01]);
         assert!(Reader::new(&other_tag).optional_timestamp().is_err());
     }

@@ -48,6 +48,7 @@ fn value<'a>(
             let n = decoder.u64()?;
             i64::try_from(n).map_or(Document::Float(n as f64), Document::Integer)
         }
+        Type::F16 => Document::Float(f64::from(decoder.f16()?)),
         Type::F32 => Document::Float(f64::from(decoder.f32()?)),
         Type::F64 => Document::Float(decoder.f64()?),
         Type::String => Document::Text(Cow::Borrowed(decoder.str()?)),
@@ -229,6 +230,8 @@ mod tests {
                 &[0xc1, 0xfa, 0x44, 0x7a, 0x00, 0x00],
                 Document::Timestamp(1_000.0),
             ),
+            // Encoders that take the shortest form take halves too.
+            (&[0xc1, 0xf9, 0x63, 0xd0], Document::Timestamp(1_000.0)),
             (
                 &[0x82, 1, 2],
                 Document::List(vec![Document::Integer(1), Document::Integer(2)]),
