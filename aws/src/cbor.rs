@@ -6,6 +6,7 @@ use bytes::Bytes;
 use minicbor::data::{Tag, Type};
 use minicbor::decode::{Decoder, Error};
 use runtime::time::{epoch_millis, from_epoch_millis};
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// Appends CBOR to a request's body. Definite lengths throughout: the caller knows them.
@@ -113,7 +114,7 @@ impl<'b> Reader<'b> {
     pub(crate) fn map(&mut self, mut member: impl FnMut(&mut Self, &str) -> Read<()>) -> Read<()> {
         let mut left = self.decoder.map()?;
         while self.more(&mut left)? {
-            let key = self.text()?;
+            let key = self.text_view()?;
             member(self, &key)?;
         }
         Ok(())
@@ -162,11 +163,16 @@ impl<'b> Reader<'b> {
     }
 
     pub(crate) fn text(&mut self) -> Read<String> {
+        self.text_view().map(Cow::into_owned)
+    }
+
+    /// A text as a view into the body; one that was sent in pieces is joined.
+    fn text_view(&mut self) -> Read<Cow<'b, str>> {
         if self.decoder.datatype()? == Type::StringIndef {
             let parts: Result<Vec<&str>, Error> = self.decoder.str_iter()?.collect();
-            return Ok(parts?.concat());
+            return Ok(Cow::Owned(parts?.concat()));
         }
-        Ok(self.decoder.str()?.to_owned())
+        Ok(Cow::Borrowed(self.decoder.str()?))
     }
 
     pub(crate) fn optional_text(&mut self) -> Read<Option<String>> {

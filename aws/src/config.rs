@@ -11,8 +11,9 @@ use runtime::{Chance, RetryPolicy, SystemClock, WallClock};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Everything that clients share. Clones are cheap and share connections, credentials and the learnt
-/// clock skew.
+/// Everything that clients share. Clones are cheap and share connections, the source of credentials and
+/// the learnt clock skew. What the source gave is kept by each client of its own, so that a client on
+/// one runtime never waits for another runtime's look-up.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) region: String,

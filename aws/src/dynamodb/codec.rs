@@ -39,6 +39,11 @@ fn item_to_json(item: &Item) -> Value {
     )
 }
 
+fn list(value: &Value) -> Decoded<&[Value]> {
+    let items = value.as_array().ok_or_else(|| wrong("not a list"))?;
+    Ok(items)
+}
+
 /// Reads one attribute's value, as it stands in DynamoDB's JSON.
 fn from_json(value: &Value) -> Decoded<AttributeValue> {
     let (kind, inner) = value
@@ -58,7 +63,6 @@ fn from_json(value: &Value) -> Decoded<AttributeValue> {
             .map_err(|_| wrong("not base64"))?;
         Ok::<_, Undecodable>(Bytes::from(bytes))
     };
-    let list = |v: &Value| v.as_array().cloned().ok_or_else(|| wrong("not a list"));
     Ok(match kind.as_str() {
         "S" => AttributeValue::S(text(inner)?),
         "N" => AttributeValue::N(text(inner)?),
