@@ -124,7 +124,10 @@ impl Registry {
                 .map_or_else(|| "–".to_owned(), |d| format!("`{d}`"));
             out.push_str(&format!(
                 "| `{}` | {} | {default} | {} |\n",
-                s.name, s.kind, s.meaning
+                s.name,
+                s.kind,
+                // A bar would begin another column.
+                s.meaning.replace('|', "\\|")
             ));
         }
         out
@@ -187,8 +190,8 @@ impl Settings {
         }
     }
 
-    /// Sets a value by key. A bad key or value is kept as a problem for [`Settings::check`]; a later
-    /// value for the same key replaces an earlier one.
+    /// Sets a value by key. A bad key or value is kept as a problem for [`Settings::check`], also when a
+    /// good one follows; a later good value for the same key replaces an earlier one.
     pub fn set(&mut self, key: &str, value: &str) {
         match self.registry.find(key) {
             None => {
@@ -301,7 +304,7 @@ mod tests {
             name: "Region",
             kind: Kind::Text,
             default: None,
-            meaning: "Where.",
+            meaning: "Where|there.",
         },
         Setting {
             name: "Mode",
@@ -336,6 +339,7 @@ mod tests {
         s.set("RecordMaxBufferedTime", "9001");
         s.set("Mode", "sideways");
         s.set("entirely different", "1");
+        s.set("Mode", "fanout");
         let text = s.check().unwrap_err().to_string();
         assert_eq!(
             text,
@@ -350,7 +354,7 @@ mod tests {
     fn the_table_names_each_setting() {
         let table = REGISTRY.markdown();
         assert_eq!(table.lines().count(), 2 + REGISTRY.0.len());
-        assert!(table.contains("| `Region` | text | – | Where. |"));
+        assert!(table.contains("| `Region` | text | – | Where\\|there. |"));
         assert!(table.contains("| `Mode` | one of POLLING, FANOUT | `POLLING` | How. |"));
     }
 }
