@@ -1,5 +1,11 @@
 //! Which crate may use which: the arrows of ARCHITECTURE.md, read from cargo's own metadata.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test's helper may stop the test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

@@ -347,11 +347,13 @@ impl Story<'_> {
             self.progress.say(&format!(
                 "{VICTIM} was killed (SIGKILL), it owned {shards} shards"
             ));
-        } else if done.split && !done.merged && quarters >= 3 {
-            if let Some(what) = resources.merge().await? {
-                done.merged = true;
-                self.progress.say(&what);
-            }
+        } else if done.split
+            && !done.merged
+            && quarters >= 3
+            && let Some(what) = resources.merge().await?
+        {
+            done.merged = true;
+            self.progress.say(&what);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 #![allow(unreachable_pub, reason = "a test has no public interface")]
 #![expect(
-    clippy::unwrap_used,
+    clippy::print_stderr,
     clippy::expect_used,
     clippy::panic,
     reason = "a test"
