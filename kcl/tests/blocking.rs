@@ -182,3 +182,56 @@ fn processors_that_block_every_thread_for_three_failover_times_lose_no_lease() {
     drop(stop_server);
     server.join().unwrap();
 }
+
+struct Idle;
+
+impl RecordProcessor for Idle {
+    async fn process(&mut self, _batch: Batch, _at: &Checkpointer) -> Result<(), ProcessorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dropped_worker_takes_its_thread_along_and_leaves_its_leases_to_others() {
+    let (url, local, stop_server, server) = serve();
+    local.create_stream("orders", 3).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let start = async |id: &str| {
+        let scheduler = Scheduler::builder("app", "orders", |_: &ShardContext| Idle)
+            .aws(config(&url))
+            .worker_id(id)
+            .failover_time(FAILOVER)
+            .build()
+            .await
+            .unwrap();
+        let (handle, stop) = (scheduler.handle(), CancellationToken::new());
+        (handle, stop.clone(), tokio::spawn(scheduler.run(stop)))
+    };
+    let all_held = async |handle: &kcl::Handle| {
+        let begin = Instant::now();
+        while handle.held_leases().len() < 3 {
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{} holds all",
+                handle.worker_id()
+            );
+            tokio::time::sleep(FAILOVER / 20).await;
+        }
+    };
+    runtime.block_on(async {
+        let (first, _, running) = start("first").await;
+        all_held(&first).await;
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        let (second, stop, running) = start("second").await;
+        all_held(&second).await;
+        assert_eq!(first.held_leases(), Vec::<String>::new());
+        stop.cancel();
+        assert!(running.await.unwrap().unwrap().is_clean());
+    });
+    drop(stop_server);
+    server.join().unwrap();
+}
