@@ -20,7 +20,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,9 @@ pub(crate) struct Work<F> {
     pub(crate) hash_range_filter: bool,
     pub(crate) chance: Chance,
     pub(crate) metrics: Metrics,
-    /// Counts shards that were finished on this worker: wakes children that wait.
-    pub(crate) finished: watch::Sender<u64>,
+    /// Told when a shard was finished on this worker: wakes children that wait. (Not a `watch`, which
+    /// wakes its waiters in random order.)
+    pub(crate) finished: Notify,
     /// The worker is being stopped.
     pub(crate) shutdown: CancellationToken,
 }
@@ -200,9 +201,11 @@ impl<F: ProcessorFactory> Consumer<F> {
 
     /// A parent is complete when it was read to its end, or has no lease (any more).
     async fn wait_for_parents(&self, owned: &OwnedLease) -> Result<(), Leave> {
-        let mut finished = self.work.finished.subscribe();
         for parent in &owned.lease.parents {
             loop {
+                // Listens before it looks, so that no end is missed between the two.
+                let mut finished = std::pin::pin!(self.work.finished.notified());
+                finished.as_mut().enable();
                 match self.wait(self.work.store.get(parent)).await? {
                     Ok(None) => break,
                     Ok(Some(lease)) if lease.is_finished() => break,
@@ -220,7 +223,7 @@ impl<F: ProcessorFactory> Consumer<F> {
                 self.wait(async {
                     tokio::select! {
                         biased;
-                        _ = finished.changed() => {}
+                        () = finished => {}
                         () = sleep(self.work.parent_poll) => {}
                     }
                 })
@@ -440,7 +443,7 @@ impl<F: ProcessorFactory> Consumer<F> {
             }
             self.pause(&mut backoff).await?;
         }
-        self.work.finished.send_modify(|n| *n += 1);
+        self.work.finished.notify_waiters();
         Ok(())
     }
 

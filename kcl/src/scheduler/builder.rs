@@ -15,7 +15,7 @@ use runtime::{Chance, Metrics, RetryPolicy, Settings, SettingsError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Why there is no worker.
@@ -233,7 +233,7 @@ impl<F: ProcessorFactory> SchedulerBuilder<F> {
             hash_range_filter: options.hash_range_filter,
             chance: chance.fork(),
             metrics: metrics.clone(),
-            finished: watch::Sender::new(0),
+            finished: Notify::new(),
             shutdown: CancellationToken::new(),
         };
         Ok(Scheduler {
