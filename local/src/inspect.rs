@@ -4,6 +4,9 @@ use crate::endpoint::Local;
 use crate::error::LocalError;
 use crate::kinesis::Kinesis;
 use crate::kinesis::hash::HashRange;
+use crate::recorders::datum::MetricDatum;
+use crate::recorders::firehose::DeliveredRecord;
+use crate::recorders::sts::AssumedRole;
 use bytes::Bytes;
 use std::time::SystemTime;
 
@@ -32,7 +35,7 @@ pub struct StoredRecord {
     pub shard_id: String,
     /// Its sequence number, in decimal.
     pub sequence_number: String,
-    /// Its partition key.
+    /// Its partition key; none when it was put without one.
     pub partition_key: Option<String>,
     /// The explicit hash key that it was put with.
     pub explicit_hash_key: Option<u128>,
@@ -79,6 +82,30 @@ impl Local {
     pub fn records(&self, stream: &str) -> Vec<StoredRecord> {
         self.kinesis().stored_records(stream)
     }
+
+    /// The last records that Firehose took, oldest first, as many as [`LocalOptions::recorded`] lets
+    /// it keep.
+    ///
+    /// [`LocalOptions::recorded`]: crate::LocalOptions::recorded
+    #[must_use]
+    pub fn delivered(&self) -> Vec<DeliveredRecord> {
+        self.recorders().firehose.kept.list()
+    }
+
+    /// The last data that CloudWatch took, oldest first, as many as [`LocalOptions::recorded`] lets
+    /// it keep.
+    ///
+    /// [`LocalOptions::recorded`]: crate::LocalOptions::recorded
+    #[must_use]
+    pub fn metrics(&self) -> Vec<MetricDatum> {
+        self.recorders().cloudwatch.kept.list()
+    }
+
+    /// The last roles that callers took on, oldest first.
+    #[must_use]
+    pub fn assumed_roles(&self) -> Vec<AssumedRole> {
+        self.recorders().sts.assumed.list()
+    }
 }
 
 impl Kinesis {
@@ -118,7 +145,7 @@ impl Kinesis {
             found.extend(log.iter().map(|(index, record)| StoredRecord {
                 shard_id: shard.id.clone(),
                 sequence_number: shard.sequence(index, record.arrival).to_string(),
-                partition_key: Some(record.partition_key().to_owned()),
+                partition_key: record.partition_key().map(str::to_owned),
                 explicit_hash_key: record.explicit_hash_key(),
                 data: record.data(),
                 arrival: runtime::time::from_epoch_millis(record.arrival),

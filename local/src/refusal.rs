@@ -40,6 +40,10 @@ impl Refusal {
         Self::new("ResourceInUseException", message)
     }
 
+    pub(crate) fn limit_exceeded(message: impl Into<String>) -> Self {
+        Self::new("LimitExceededException", message)
+    }
+
     pub(crate) fn throttled(message: impl Into<String>) -> Self {
         Self::new("ProvisionedThroughputExceededException", message)
     }

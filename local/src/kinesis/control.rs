@@ -1,20 +1,32 @@
 //! Creating, deleting and describing streams.
 
-use super::Kinesis;
+use super::calls::Calls;
+use super::read::encryption;
+use super::settings::{read_mode, read_strategy, refuse_warm_throughput, strategy_needs_on_demand};
 use super::shard::Shard;
-use super::stream::{State, Status, Stream};
+use super::stream::{Settings, State, Status, Stream};
 use super::token::{Kind, Token};
+use super::{Kinesis, tags};
 use crate::refusal::Refusal;
 use crate::wire::{Check, Emit, Fields};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// Shards of an on-demand stream at its start.
 const ON_DEMAND_SHARDS: u32 = 4;
+/// Streams of one account that are being created at a time.
+const MAX_CREATING: usize = 5;
+/// Open shards of an account's provisioned streams.
+const SHARD_LIMIT: u64 = 20_000;
+/// On-demand streams of an account.
+const ON_DEMAND_STREAMS: usize = 50;
+/// Streams, and shards of DescribeStream, on a page: at most and by default.
+const PAGE: usize = 100;
 /// The most shards of one stream.
-const MAX_SHARDS: i64 = 10_000;
+pub(super) const MAX_SHARDS: i64 = 10_000;
 const DEFAULT_RECORD_KIB: u64 = 1_024;
-const HOUR: u64 = 3_600_000;
+pub(super) const HOUR: u64 = 3_600_000;
 /// Page tokens live so long.
 pub(super) const PAGE_TOKEN_TTL: u64 = 300_000;
 
@@ -28,25 +40,16 @@ impl Kinesis {
         check.range("shardCount", shards, 1, MAX_SHARDS);
         let record_kib = request.integer("MaxRecordSizeInKiB")?;
         check.range("maxRecordSizeInKiB", record_kib, 1_024, 10_240);
-        let mode = match request.structure("StreamModeDetails")? {
-            Some(details) => {
-                let mode = details.text("StreamMode")?;
-                check.present("streamModeDetails.streamMode", mode)
-            }
-            None => None,
-        };
-        check.one_of(
-            "streamModeDetails.streamMode",
-            mode,
-            &["PROVISIONED", "ON_DEMAND"],
-        );
+        let mode = read_mode(request, &mut check)?;
+        let strategy = read_strategy(request, &mut check)?;
+        let tags = tags::read(request, &mut check)?;
         check.finish()?;
-        if request.structure("Tags")?.is_some() {
-            return Err(Refusal::validation(
-                "Tags are not supported by this endpoint yet.",
-            ));
-        }
+        refuse_warm_throughput(request)?;
         let on_demand = mode == Some("ON_DEMAND");
+        let auto = strategy == Some("AUTO");
+        if auto && !on_demand {
+            return Err(strategy_needs_on_demand());
+        }
         let shards = match (on_demand, shards) {
             (true, None) => ON_DEMAND_SHARDS,
             (true, Some(_)) => {
@@ -61,13 +64,20 @@ impl Kinesis {
                 ));
             }
         };
-        self.add_stream(
-            name.unwrap_or_default(),
-            shards,
+        let settings = Settings {
             on_demand,
-            record_kib.and_then(|kib| u64::try_from(kib).ok()),
-            self.state_delay,
-        )
+            auto,
+            tags,
+            max_record_kib: record_kib
+                .and_then(|kib| u64::try_from(kib).ok())
+                .unwrap_or(DEFAULT_RECORD_KIB),
+            ..Settings::default()
+        };
+        if self.limits.quotas {
+            self.admit_stream(shards, on_demand)?;
+        }
+        let name = name.unwrap_or_default();
+        self.add_stream(name, shards, settings, self.state_delay)
     }
 
     /// Creates a provisioned stream that is ACTIVE at once.
@@ -76,7 +86,11 @@ impl Kinesis {
         check.name("streamName", Some(name));
         check.range("shardCount", Some(i64::from(shards)), 1, MAX_SHARDS);
         check.finish()?;
-        self.add_stream(name, shards, false, None, 0)
+        let settings = Settings {
+            max_record_kib: DEFAULT_RECORD_KIB,
+            ..Settings::default()
+        };
+        self.add_stream(name, shards, settings, 0)
     }
 
     /// Adds a stream that becomes ACTIVE after `delay` milliseconds.
@@ -84,24 +98,27 @@ impl Kinesis {
         &self,
         name: &str,
         shards: u32,
-        on_demand: bool,
-        record_kib: Option<u64>,
+        settings: Settings,
         delay: u64,
     ) -> Result<(), Refusal> {
         let now = self.now();
         if self.find(name, now).is_some() {
             return Err(self.stream_exists(name));
         }
-        let mut state = State::creating(shards, now.saturating_add(delay));
+        let until = now.saturating_add(delay);
+        let mut state = State::creating(shards, until, settings, self.limits);
         state.settle(now, now);
+        let incarnation = self.next_incarnation();
         let stream = Arc::new(Stream {
             name: name.to_owned(),
             arn: self.arn(name),
-            incarnation: self.next_incarnation(),
+            incarnation,
             created: now,
-            on_demand,
-            max_record_kib: record_kib.unwrap_or(DEFAULT_RECORD_KIB),
+            id: self.sealer.stream_id(incarnation),
             state: RwLock::new(state),
+            consumers: Mutex::default(),
+            calls: Calls::default(),
+            turn: AtomicUsize::new(0),
         });
         let mut streams = self.streams.write();
         if streams.contains_key(name) {
@@ -109,6 +126,64 @@ impl Kinesis {
         }
         streams.insert(name.to_owned(), stream);
         Ok(())
+    }
+
+    /// Whether the account may have another stream of so many shards.
+    fn admit_stream(&self, shards: u32, on_demand: bool) -> Result<(), Refusal> {
+        let usage = self.usage();
+        let most = if usage.creating >= MAX_CREATING {
+            format!("{MAX_CREATING} streams in CREATING")
+        } else if on_demand && usage.on_demand >= ON_DEMAND_STREAMS {
+            format!("{ON_DEMAND_STREAMS} streams in ON_DEMAND mode")
+        } else if !on_demand && usage.open_shards + u64::from(shards) > SHARD_LIMIT {
+            format!("{SHARD_LIMIT} open shards")
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::limit_exceeded(format!(
+            "This request would exceed the limit of {most} for account {}.",
+            self.account
+        )))
+    }
+
+    /// What the account has.
+    fn usage(&self) -> Usage {
+        let now = self.now();
+        let names: Vec<String> = self.streams.read().keys().cloned().collect();
+        let mut usage = Usage::default();
+        for stream in names.iter().filter_map(|name| self.find(name, now)) {
+            let state = stream.state.read();
+            usage.creating += usize::from(state.status() == Status::Creating);
+            if state.settings.on_demand {
+                usage.on_demand += 1;
+            } else {
+                usage.open_shards += u64::try_from(state.open_count()).unwrap_or(u64::MAX);
+            }
+        }
+        usage
+    }
+
+    /// Whether the account may have so many more open shards.
+    pub(super) fn admit_shards(&self, present: u32, target: u32) -> Result<(), Refusal> {
+        let more = u64::from(target.saturating_sub(present));
+        if self.limits.quotas && more > 0 && self.usage().open_shards + more > SHARD_LIMIT {
+            return Err(Refusal::limit_exceeded(format!(
+                "This request would exceed the limit of {SHARD_LIMIT} open shards for account {}.",
+                self.account
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe_limits(&self, out: &mut (dyn Emit + Send)) {
+        let usage = self.usage();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        out.begin_map();
+        out.integer_member("ShardLimit", SHARD_LIMIT);
+        out.integer_member("OpenShardCount", usage.open_shards);
+        out.integer_member("OnDemandStreamCount", count(usage.on_demand));
+        out.integer_member("OnDemandStreamCountLimit", count(ON_DEMAND_STREAMS));
+        out.end();
     }
 
     fn stream_exists(&self, name: &str) -> Refusal {
@@ -119,11 +194,28 @@ impl Kinesis {
     }
 
     pub(super) fn delete_stream(&self, request: Fields<'_, '_>) -> Result<(), Refusal> {
+        let enforce = request.boolean("EnforceConsumerDeletion")? == Some(true);
         let stream = self.select(request)?;
         let now = self.now();
         let mut state = stream.state.write();
+        let mut consumers = stream.consumers.lock();
+        consumers.retain(|_, c| c.status(now).is_some());
+        if !enforce && !consumers.is_empty() {
+            return Err(Refusal::in_use(format!(
+                "Stream {} under account {} has {} registered consumers. Deregister them, or set \
+                 EnforceConsumerDeletion.",
+                stream.name,
+                self.account,
+                consumers.len()
+            )));
+        }
+        let until = now.saturating_add(self.state_delay);
+        for consumer in consumers.values() {
+            consumer.begin_delete(until);
+        }
+        drop(consumers);
         if state.status() != Status::Deleting {
-            state.begin_delete(now.saturating_add(self.state_delay));
+            state.begin_delete(until);
         }
         drop(state);
         // With no delay it goes at once.
@@ -137,44 +229,6 @@ impl Kinesis {
         let name = self.selected(request, &mut check)?;
         check.finish()?;
         self.existing(&name, self.now())
-    }
-
-    pub(super) fn change_retention(
-        &self,
-        request: Fields<'_, '_>,
-        increase: bool,
-    ) -> Result<(), Refusal> {
-        let mut check = Check::default();
-        let name = self.selected(request, &mut check)?;
-        let hours = request.integer("RetentionPeriodHours")?;
-        check.present("retentionPeriodHours", hours);
-        check.range("retentionPeriodHours", hours, 1, 8_760);
-        check.finish()?;
-        let hours = hours.and_then(|h| u64::try_from(h).ok()).unwrap_or(24);
-        if hours < 24 {
-            return Err(Refusal::invalid_argument(format!(
-                "Minimum allowed retention period is 24 hours. Requested retention period ({hours} \
-                 hours) is too short."
-            )));
-        }
-        let stream = self.existing(&name, self.now())?;
-        let mut state = stream.state.write();
-        self.must_be_active(&stream, &state)?;
-        let present = state.retention / HOUR;
-        if increase && hours < present {
-            return Err(Refusal::invalid_argument(format!(
-                "Requested retention period ({hours} hours) for stream {name} can not be shorter \
-                 than existing retention period ({present} hours). Use DecreaseRetentionPeriod API."
-            )));
-        }
-        if !increase && hours > present {
-            return Err(Refusal::invalid_argument(format!(
-                "Requested retention period ({hours} hours) for stream {name} can not be longer \
-                 than existing retention period ({present} hours). Use IncreaseRetentionPeriod API."
-            )));
-        }
-        state.set_retention(hours * HOUR);
-        Ok(())
     }
 
     pub(super) fn must_be_active(&self, stream: &Stream, state: &State) -> Result<(), Refusal> {
@@ -197,12 +251,30 @@ impl Kinesis {
         let stream = self.select(request)?;
         let state = stream.state.read();
         let open = state.open_count();
+        let now = self.now();
+        let consumers = stream.consumers.lock();
+        let consumers = consumers
+            .values()
+            .filter(|c| c.status(now).is_some())
+            .count();
         out.begin_map();
         out.begin_map_member("StreamDescriptionSummary");
         describe(&stream, &state, out);
         out.integer_member("OpenShardCount", u64::try_from(open).unwrap_or(u64::MAX));
-        out.integer_member("ConsumerCount", 0);
-        out.integer_member("MaxRecordSizeInKiB", stream.max_record_kib);
+        out.integer_member(
+            "ConsumerCount",
+            u64::try_from(consumers).unwrap_or(u64::MAX),
+        );
+        out.integer_member("MaxRecordSizeInKiB", state.settings.max_record_kib);
+        out.text_member("StreamId", &stream.id);
+        if state.settings.on_demand {
+            let strategy = if state.settings.auto {
+                "AUTO"
+            } else {
+                "USER_PARTITION_KEY"
+            };
+            out.text_member("RecordDistributionStrategy", strategy);
+        }
         out.end();
         out.end();
         Ok(())
@@ -215,15 +287,10 @@ impl Kinesis {
     ) -> Result<(), Refusal> {
         let mut check = Check::default();
         let name = self.selected(request, &mut check)?;
-        let limit = request.integer("Limit")?;
-        check.range("limit", limit, 1, 10_000);
+        let limit = limit_of(request, "Limit", PAGE, &mut check)?;
         let start = request.text("ExclusiveStartShardId")?;
         check.name("exclusiveStartShardId", start);
         check.finish()?;
-        let limit = limit
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or(100)
-            .min(100);
         let stream = self.existing(&name, self.now())?;
         let state = stream.state.read();
         let mut shards = state
@@ -251,8 +318,7 @@ impl Kinesis {
         out: &mut (dyn Emit + Send),
     ) -> Result<(), Refusal> {
         let mut check = Check::default();
-        let limit = request.integer("Limit")?;
-        check.range("limit", limit, 1, 10_000);
+        let limit = limit_of(request, "Limit", PAGE, &mut check)?;
         let start = request.text("ExclusiveStartStreamName")?;
         check.name("exclusiveStartStreamName", start);
         let page = request.text("NextToken")?;
@@ -270,10 +336,6 @@ impl Kinesis {
                 Some(token.stream)
             }
         };
-        let limit = limit
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or(100)
-            .min(100);
         let names: Vec<String> = self.streams.read().keys().cloned().collect();
         let found: Vec<Arc<Stream>> = names
             .into_iter()
@@ -305,7 +367,7 @@ impl Kinesis {
             out.text_member("StreamName", &stream.name);
             out.text_member("StreamARN", &stream.arn);
             out.text_member("StreamStatus", stream.state.read().status().name());
-            write_mode(stream, out);
+            write_mode(&stream.state.read(), out);
             out.timestamp_member("StreamCreationTimestamp", stream.created);
             out.end();
         }
@@ -325,25 +387,60 @@ impl Kinesis {
     }
 }
 
+/// What an account has.
+#[derive(Debug, Default)]
+struct Usage {
+    creating: usize,
+    on_demand: usize,
+    /// Of provisioned streams.
+    open_shards: u64,
+}
+
+/// A page's length: what is asked for, up to `most`, which is also the default. Larger numbers are
+/// cut, not refused.
+pub(super) fn limit_of(
+    request: Fields<'_, '_>,
+    member: &str,
+    most: usize,
+    check: &mut Check,
+) -> Result<usize, Refusal> {
+    let limit = request.integer(member)?;
+    let mut letters = member.chars();
+    let path: String = letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default();
+    check.range(&path, limit, 1, 10_000);
+    Ok(limit
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(most)
+        .min(most))
+}
+
 /// The members that DescribeStream and DescribeStreamSummary share.
 fn describe(stream: &Stream, state: &State, out: &mut (dyn Emit + Send)) {
     out.text_member("StreamName", &stream.name);
     out.text_member("StreamARN", &stream.arn);
     out.text_member("StreamStatus", state.status().name());
-    write_mode(stream, out);
+    write_mode(state, out);
     out.integer_member("RetentionPeriodHours", state.retention / HOUR);
     out.timestamp_member("StreamCreationTimestamp", stream.created);
     out.begin_list_member("EnhancedMonitoring");
     out.begin_map();
     out.begin_list_member("ShardLevelMetrics");
+    for metric in &state.settings.metrics {
+        out.text(metric);
+    }
     out.end();
     out.end();
     out.end();
-    out.text_member("EncryptionType", "NONE");
+    let key = state.settings.key_id.as_deref();
+    out.text_member("EncryptionType", encryption(key.is_some()));
+    out.optional_text_member("KeyId", key);
 }
 
-fn write_mode(stream: &Stream, out: &mut (dyn Emit + Send)) {
-    let mode = if stream.on_demand {
+fn write_mode(state: &State, out: &mut (dyn Emit + Send)) {
+    let mode = if state.settings.on_demand {
         "ON_DEMAND"
     } else {
         "PROVISIONED"

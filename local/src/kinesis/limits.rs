@@ -1,5 +1,8 @@
 //! The service's limits per shard and second.
 
+use super::bucket::Bucket;
+use crate::options::Limits;
+
 /// 1,000 records written per shard and second.
 const WRITE_RECORDS: i64 = 1_000;
 /// 1 MiB written per shard and second, partition keys included.
@@ -8,46 +11,6 @@ const WRITE_BYTES: i64 = 1 << 20;
 const READ_BYTES: i64 = 2 << 20;
 /// Five GetRecords calls, and five GetShardIterator calls, per shard and second.
 const CALLS: i64 = 5;
-
-/// A token bucket that holds one second's allowance. Counted in thousandths, so that a millisecond
-/// refills a whole number.
-#[derive(Debug)]
-struct Bucket {
-    per_second: i64,
-    thousandths: i64,
-    at: u64,
-}
-
-impl Bucket {
-    fn full(per_second: i64, now: u64) -> Self {
-        Self {
-            per_second,
-            thousandths: per_second.saturating_mul(1_000),
-            at: now,
-        }
-    }
-
-    fn refill(&mut self, now: u64) {
-        let elapsed = i64::try_from(now.saturating_sub(self.at)).unwrap_or(i64::MAX);
-        self.thousandths = self
-            .thousandths
-            .saturating_add(elapsed.saturating_mul(self.per_second))
-            .min(self.per_second.saturating_mul(1_000));
-        self.at = self.at.max(now);
-    }
-
-    /// Whether `amount` may pass. An amount above one second's allowance may when the bucket is
-    /// full, and leaves a debt (a large record rides the burst).
-    fn has(&self, amount: i64) -> bool {
-        self.thousandths >= amount.min(self.per_second).saturating_mul(1_000)
-    }
-
-    fn take(&mut self, amount: i64) {
-        self.thousandths = self
-            .thousandths
-            .saturating_sub(amount.saturating_mul(1_000));
-    }
-}
 
 /// One shard's allowances.
 #[derive(Debug)]
@@ -59,17 +22,21 @@ pub(crate) struct ShardLimits {
     /// No read before then: after a large page the service refuses until it is paid for.
     reads_resume: u64,
     iterators: Bucket,
+    /// The largest record that may borrow from the seconds to come.
+    borrow: i64,
 }
 
 impl ShardLimits {
-    pub(crate) fn new(now: u64) -> Self {
+    pub(crate) fn new(limits: &Limits, now: u64) -> Self {
+        let burst = u64::try_from(limits.burst.as_millis()).unwrap_or(u64::MAX);
         Self {
-            records: Bucket::full(WRITE_RECORDS, now),
-            bytes: Bucket::full(WRITE_BYTES, now),
+            records: Bucket::holding(WRITE_RECORDS, burst, now),
+            bytes: Bucket::holding(WRITE_BYTES, burst, now),
             reads: Bucket::full(CALLS, now),
             read_bytes: Bucket::full(READ_BYTES, now),
             reads_resume: 0,
             iterators: Bucket::full(CALLS, now),
+            borrow: i64::try_from(limits.borrow).unwrap_or(i64::MAX),
         }
     }
 
@@ -78,7 +45,8 @@ impl ShardLimits {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         self.records.refill(now);
         self.bytes.refill(now);
-        let fits = self.records.has(1) && self.bytes.has(size);
+        let may_borrow = size <= self.borrow || !self.bytes.overflows(size);
+        let fits = may_borrow && self.records.has(1) && self.bytes.has(size);
         if fits {
             self.records.take(1);
             self.bytes.take(size);
@@ -109,12 +77,7 @@ impl ShardLimits {
 
     /// Takes one GetShardIterator call, if it fits.
     pub(crate) fn admit_iterator(&mut self, now: u64) -> bool {
-        self.iterators.refill(now);
-        let fits = self.iterators.has(1);
-        if fits {
-            self.iterators.take(1);
-        }
-        fits
+        self.iterators.admit(now)
     }
 }
 
@@ -124,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_thousand_records_a_second() {
-        let mut limits = ShardLimits::new(0);
+        let mut limits = ShardLimits::new(&Limits::On, 0);
         assert_eq!(
             (0..1_500).filter(|_| limits.admit_write(1, 0)).count(),
             1_000
@@ -139,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_mebibyte_a_second_and_a_large_record_leaves_a_debt() {
-        let mut limits = ShardLimits::new(0);
+        let mut limits = ShardLimits::new(&Limits::On, 0);
         assert!(limits.admit_write(1 << 20, 0));
         assert!(!limits.admit_write(1, 0));
         assert!(limits.admit_write(1 << 20, 1_000));
@@ -149,8 +112,24 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_borrowed_and_saved_up_is_settable() {
+        let limits = Limits {
+            burst: std::time::Duration::from_secs(3),
+            borrow: 4 << 20,
+            ..Limits::On
+        };
+        let mut shard = ShardLimits::new(&limits, 0);
+        assert!(!shard.admit_write(5 << 20, 0), "more than may be borrowed");
+        assert_eq!((0..9).filter(|_| shard.admit_write(1 << 20, 0)).count(), 3);
+        assert!(!shard.admit_write(4 << 20, 2_999));
+        assert!(shard.admit_write(4 << 20, 3_000));
+        assert!(!shard.admit_write(1, 4_000));
+        assert!(shard.admit_write(1, 4_001));
+    }
+
+    #[test]
     fn five_reads_a_second() {
-        let mut limits = ShardLimits::new(0);
+        let mut limits = ShardLimits::new(&Limits::On, 0);
         assert_eq!((0..9).filter(|_| limits.admit_read(0)).count(), 5);
         assert!(!limits.admit_read(199));
         assert!(limits.admit_read(200));
@@ -159,7 +138,7 @@ mod tests {
 
     #[test]
     fn ten_mebibytes_read_pause_reads_for_five_seconds() {
-        let mut limits = ShardLimits::new(0);
+        let mut limits = ShardLimits::new(&Limits::On, 0);
         assert!(limits.admit_read(0));
         limits.book_read(10 << 20, 0);
         assert!(!limits.admit_read(1));
@@ -177,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing() {
-        let mut limits = ShardLimits::new(10_000);
+        let mut limits = ShardLimits::new(&Limits::On, 10_000);
         while limits.admit_write(1, 10_000) {}
         assert!(!limits.admit_write(1, 0));
         assert!(!limits.admit_write(1, 10_000));

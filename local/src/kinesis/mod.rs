@@ -3,6 +3,9 @@
 //! Everything here is synchronous: an operation reads its request, takes locks for as long as it
 //! touches what they guard, and writes its answer after they are released.
 
+mod bucket;
+mod calls;
+mod consumers;
 mod control;
 pub(crate) mod hash;
 mod limits;
@@ -10,16 +13,20 @@ mod list_shards;
 mod put;
 mod read;
 mod reshard;
+mod scaling;
 mod sequence;
+mod settings;
 pub(crate) mod shard;
 mod stream;
 pub(crate) mod subscription;
+mod tags;
 mod token;
 
 use crate::endpoint::unknown_operation;
 use crate::options::{Limits, LocalOptions};
 use crate::refusal::Refusal;
-use crate::wire::{Check, Emit, Encoding, Fields, check};
+use crate::wire::{Check, Emit, Fields, check};
+use calls::Calls;
 use parking_lot::RwLock;
 use runtime::{Chance, WallClock};
 use std::collections::BTreeMap;
@@ -27,47 +34,86 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use stream::Stream;
-use subscription::Subscription;
 use token::{Kind, Sealer};
 
 /// The operations that are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Operation {
+    AddTagsToStream,
     CreateStream,
     DecreaseStreamRetentionPeriod,
     DeleteStream,
+    DeregisterStreamConsumer,
+    DescribeLimits,
     DescribeStream,
+    DescribeStreamConsumer,
     DescribeStreamSummary,
+    DisableEnhancedMonitoring,
+    EnableEnhancedMonitoring,
     GetRecords,
     GetShardIterator,
     IncreaseStreamRetentionPeriod,
     ListShards,
+    ListStreamConsumers,
     ListStreams,
+    ListTagsForResource,
+    ListTagsForStream,
     MergeShards,
     PutRecord,
     PutRecords,
+    RegisterStreamConsumer,
+    RemoveTagsFromStream,
     SplitShard,
+    StartStreamEncryption,
+    StopStreamEncryption,
     SubscribeToShard,
+    TagResource,
+    UntagResource,
+    UpdateMaxRecordSize,
+    UpdateShardCount,
+    UpdateStreamMode,
+    UpdateStreamRecordDistributionStrategy,
 }
 
 impl Operation {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
+            "AddTagsToStream" => Self::AddTagsToStream,
             "CreateStream" => Self::CreateStream,
             "DecreaseStreamRetentionPeriod" => Self::DecreaseStreamRetentionPeriod,
             "DeleteStream" => Self::DeleteStream,
+            "DeregisterStreamConsumer" => Self::DeregisterStreamConsumer,
+            "DescribeLimits" => Self::DescribeLimits,
             "DescribeStream" => Self::DescribeStream,
+            "DescribeStreamConsumer" => Self::DescribeStreamConsumer,
             "DescribeStreamSummary" => Self::DescribeStreamSummary,
+            "DisableEnhancedMonitoring" => Self::DisableEnhancedMonitoring,
+            "EnableEnhancedMonitoring" => Self::EnableEnhancedMonitoring,
             "GetRecords" => Self::GetRecords,
             "GetShardIterator" => Self::GetShardIterator,
             "IncreaseStreamRetentionPeriod" => Self::IncreaseStreamRetentionPeriod,
             "ListShards" => Self::ListShards,
+            "ListStreamConsumers" => Self::ListStreamConsumers,
             "ListStreams" => Self::ListStreams,
+            "ListTagsForResource" => Self::ListTagsForResource,
+            "ListTagsForStream" => Self::ListTagsForStream,
             "MergeShards" => Self::MergeShards,
             "PutRecord" => Self::PutRecord,
             "PutRecords" => Self::PutRecords,
+            "RegisterStreamConsumer" => Self::RegisterStreamConsumer,
+            "RemoveTagsFromStream" => Self::RemoveTagsFromStream,
             "SplitShard" => Self::SplitShard,
+            "StartStreamEncryption" => Self::StartStreamEncryption,
+            "StopStreamEncryption" => Self::StopStreamEncryption,
             "SubscribeToShard" => Self::SubscribeToShard,
+            "TagResource" => Self::TagResource,
+            "UntagResource" => Self::UntagResource,
+            "UpdateMaxRecordSize" => Self::UpdateMaxRecordSize,
+            "UpdateShardCount" => Self::UpdateShardCount,
+            "UpdateStreamMode" => Self::UpdateStreamMode,
+            "UpdateStreamRecordDistributionStrategy" => {
+                Self::UpdateStreamRecordDistributionStrategy
+            }
             _ => return None,
         })
     }
@@ -82,6 +128,14 @@ pub(crate) enum Twist {
     SplitEntries { every: usize, code: String },
     /// GetRecords: the iterator counts as expired.
     ExpireIterator,
+    /// SubscribeToShard: after so many events an exception ends the stream.
+    FailSubscription {
+        after: u64,
+        code: String,
+        message: String,
+    },
+    /// SubscribeToShard: after so many events nothing comes until the subscription is over.
+    SilenceSubscription { after: u64 },
 }
 
 /// An account's streams in one region.
@@ -97,6 +151,7 @@ pub(crate) struct Kinesis {
     clock: Arc<dyn WallClock>,
     sealer: Sealer,
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
+    calls: Calls,
     incarnations: AtomicU64,
 }
 
@@ -111,6 +166,7 @@ impl Kinesis {
             clock,
             sealer: Sealer::new(chance.next_u64()),
             streams: RwLock::new(BTreeMap::new()),
+            calls: Calls::default(),
             incarnations: AtomicU64::new(1),
         }
     }
@@ -123,42 +179,69 @@ impl Kinesis {
         twist: &Twist,
         out: &mut (dyn Emit + Send),
     ) -> Result<(), Refusal> {
+        use Operation::*;
+        self.admit(operation, request)?;
         match operation {
-            Operation::CreateStream => self.create_stream(request),
-            Operation::DecreaseStreamRetentionPeriod => self.change_retention(request, false),
-            Operation::DeleteStream => self.delete_stream(request),
-            Operation::DescribeStream => self.describe_stream(request, out),
-            Operation::DescribeStreamSummary => self.describe_stream_summary(request, out),
-            Operation::GetRecords => self.get_records(request, twist, out),
-            Operation::GetShardIterator => self.get_shard_iterator(request, out),
-            Operation::IncreaseStreamRetentionPeriod => self.change_retention(request, true),
-            Operation::ListShards => self.list_shards(request, out),
-            Operation::ListStreams => self.list_streams(request, out),
-            Operation::MergeShards => self.merge_shards(request),
-            Operation::PutRecord => self.put_record(request, out),
-            Operation::PutRecords => self.put_records(request, twist, out),
-            Operation::SplitShard => self.split_shard(request),
-            // Answered by `subscribe`.
-            Operation::SubscribeToShard => Err(unknown_operation("SubscribeToShard")),
+            AddTagsToStream => self.add_tags_to_stream(request),
+            CreateStream => self.create_stream(request),
+            DecreaseStreamRetentionPeriod => self.change_retention(request, false),
+            DeleteStream => self.delete_stream(request),
+            DeregisterStreamConsumer => self.deregister_stream_consumer(request),
+            DescribeLimits => {
+                self.describe_limits(out);
+                Ok(())
+            }
+            DescribeStream => self.describe_stream(request, out),
+            DescribeStreamConsumer => self.describe_stream_consumer(request, out),
+            DescribeStreamSummary => self.describe_stream_summary(request, out),
+            DisableEnhancedMonitoring => self.change_monitoring(request, false, out),
+            EnableEnhancedMonitoring => self.change_monitoring(request, true, out),
+            GetRecords => self.get_records(request, twist, out),
+            GetShardIterator => self.get_shard_iterator(request, out),
+            IncreaseStreamRetentionPeriod => self.change_retention(request, true),
+            ListShards => self.list_shards(request, out),
+            ListStreamConsumers => self.list_stream_consumers(request, out),
+            ListStreams => self.list_streams(request, out),
+            ListTagsForResource => self.list_tags_for_resource(request, out),
+            ListTagsForStream => self.list_tags_for_stream(request, out),
+            MergeShards => self.merge_shards(request),
+            PutRecord => self.put_record(request, out),
+            PutRecords => self.put_records(request, twist, out),
+            RegisterStreamConsumer => self.register_stream_consumer(request, out),
+            RemoveTagsFromStream => self.remove_tags_from_stream(request),
+            SplitShard => self.split_shard(request),
+            StartStreamEncryption => self.change_encryption(request, true),
+            StopStreamEncryption => self.change_encryption(request, false),
+            // Its answer is no document: see `subscribe`.
+            SubscribeToShard => Err(unknown_operation("SubscribeToShard")),
+            TagResource => self.tag_resource(request),
+            UntagResource => self.untag_resource(request),
+            UpdateMaxRecordSize => self.update_max_record_size(request),
+            UpdateShardCount => self.update_shard_count(request, out),
+            UpdateStreamMode => self.update_stream_mode(request),
+            UpdateStreamRecordDistributionStrategy => self.update_record_distribution(request),
         }
     }
 
-    /// Answers a SubscribeToShard; its events come in the request's encoding.
-    pub(crate) fn subscribe(
-        &self,
-        _request: Fields<'_, '_>,
-        _twist: &Twist,
-        _encoding: Encoding,
-    ) -> Result<Subscription, Refusal> {
-        Err(unknown_operation("SubscribeToShard"))
+    /// Counts a call of the control plane.
+    fn admit(&self, operation: Operation, request: Fields<'_, '_>) -> Result<(), Refusal> {
+        self.admit_call(operation, || {
+            self.find(&self.resource(request)?, self.now())
+        })
     }
 
     /// The stream that a request is about, for the journal and for faults; none when it names none.
     pub(crate) fn resource(&self, request: Fields<'_, '_>) -> Option<String> {
         let text = |name| request.text(name).ok().flatten();
+        let of_arn = |arn: &'_ str| match consumers::stream_of(arn) {
+            Some(stream) => stream.to_owned(),
+            None => arn.rsplit('/').next().unwrap_or_default().to_owned(),
+        };
         text("StreamName")
-            .or_else(|| text("StreamARN").and_then(|arn| arn.rsplit('/').next()))
             .map(str::to_owned)
+            .or_else(|| text("StreamARN").map(of_arn))
+            .or_else(|| text("ConsumerARN").map(of_arn))
+            .or_else(|| text("ResourceARN").map(of_arn))
             .or_else(|| {
                 let iterator = self
                     .sealer
@@ -169,6 +252,21 @@ impl Kinesis {
                 let page = self.sealer.open(Kind::ListShards, text("NextToken")?)?;
                 Some(page.stream)
             })
+            .or_else(|| Some(self.with_id(text("StreamId")?)?.name.clone()))
+    }
+
+    /// The shard that a request names, itself or by its iterator, for faults.
+    pub(crate) fn shard(&self, request: Fields<'_, '_>) -> Option<String> {
+        let text = |name| request.text(name).ok().flatten();
+        ["ShardId", "ShardToSplit", "ShardToMerge"]
+            .into_iter()
+            .find_map(text)
+            .map(str::to_owned)
+            .or_else(|| {
+                let iterator = text("ShardIterator")?;
+                let token = self.sealer.open(Kind::ShardIterator, iterator)?;
+                Some(shard::shard_id(token.shard))
+            })
     }
 
     /// Milliseconds since the epoch.
@@ -176,8 +274,10 @@ impl Kinesis {
         runtime::time::epoch_millis(self.clock.now())
     }
 
-    fn limits_apply(&self) -> bool {
-        self.limits.shard_writes
+    /// A stream by its id.
+    fn with_id(&self, id: &str) -> Option<Arc<Stream>> {
+        let streams = self.streams.read();
+        streams.values().find(|stream| stream.id == id).cloned()
     }
 
     fn next_incarnation(&self) -> u64 {
@@ -232,8 +332,11 @@ impl Kinesis {
     fn selected(&self, request: Fields<'_, '_>, check: &mut Check) -> Result<String, Refusal> {
         let name = request.text("StreamName")?;
         let arn = request.text("StreamARN")?;
+        // Beside a name or an ARN an id says nothing: the service reserves it for later.
+        let id = request.text("StreamId")?;
         check.name("streamName", name);
         check.length("streamARN", arn, 1, 2_048);
+        check.length("streamId", id, 1, 24);
         let from_arn = arn.map(|arn| self.name_of_arn(arn)).transpose()?;
         match (name, from_arn) {
             (Some(name), Some(other)) if name != other => Err(Refusal::invalid_argument(format!(
@@ -242,9 +345,18 @@ impl Kinesis {
             ))),
             (Some(name), _) => Ok(name.to_owned()),
             (None, Some(name)) => Ok(name.to_owned()),
-            (None, None) => Err(Refusal::invalid_argument(
-                "Either StreamName or StreamARN should be provided.",
-            )),
+            (None, None) => match id {
+                Some(id) => match self.with_id(id) {
+                    Some(stream) => Ok(stream.name.clone()),
+                    None => Err(Refusal::not_found(format!(
+                        "Stream with id {id} under account {} not found.",
+                        self.account
+                    ))),
+                },
+                None => Err(Refusal::invalid_argument(
+                    "Either StreamName or StreamARN should be provided.",
+                )),
+            },
         }
     }
 
@@ -280,17 +392,6 @@ impl Kinesis {
             .flatten()
             .ok_or_else(|| self.no_shard(name, stream))
     }
-}
-
-/// The answer to a call with `DryRun` whose checks all passed.
-fn dry_run(operation: &str) -> Refusal {
-    Refusal::new(
-        "DryRunOperationException",
-        format!(
-            "DryRunOperation validation succeeded while calling {operation} operation.: Request \
-             would have succeeded, but DryRun flag is set."
-        ),
-    )
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,14 +1,16 @@
 //! PutRecord and PutRecords.
 
 use super::hash::hash_key;
+use super::read::encryption;
 use super::sequence::Sequence;
 use super::shard::{Incoming, Shard};
-use super::stream::Stream;
-use super::{Kinesis, Twist, dry_run};
+use super::stream::{State, Stream};
+use super::{Kinesis, Twist};
 use crate::refusal::Refusal;
 use crate::wire::{Check, Emit, Fields};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Entries of one request.
 const MAX_ENTRIES: usize = 500;
@@ -19,15 +21,23 @@ const MAX_DATA: usize = 10 << 20;
 
 /// One record as the request gives it.
 struct Entry<'d> {
-    partition_key: &'d str,
+    /// Only a stream that places records itself takes one without.
+    partition_key: Option<&'d str>,
     explicit_hash_key: Option<&'d str>,
     data: Cow<'d, [u8]>,
 }
 
 /// What became of one record.
 enum Outcome {
-    Stored { shard: Arc<Shard>, at: Sequence },
-    Refused { code: String, message: String },
+    Stored {
+        shard: Arc<Shard>,
+        at: Sequence,
+        encrypted: bool,
+    },
+    Refused {
+        code: String,
+        message: String,
+    },
 }
 
 impl Kinesis {
@@ -39,25 +49,32 @@ impl Kinesis {
         let mut check = Check::default();
         let name = self.selected(request, &mut check)?;
         let entry = read_entry(request, "", &mut check)?;
-        check.decimal(
-            "sequenceNumberForOrdering",
-            request.text("SequenceNumberForOrdering")?,
-            129,
-        );
+        let ordering = request.text("SequenceNumberForOrdering")?;
+        check.decimal("sequenceNumberForOrdering", ordering, 129);
         let dry = request.boolean("DryRun")? == Some(true);
         check.finish()?;
         let entries: Vec<Entry<'_>> = entry.into_iter().collect();
         let stream = self.serving(&name)?;
-        if dry {
-            self.place(&stream, &entries)?;
-            return Err(dry_run("PutRecord"));
+        if ordering.is_some() && stream.state.read().settings.auto {
+            return Err(Refusal::invalid_argument(format!(
+                "SequenceNumberForOrdering cannot be used with stream {name}, whose record \
+                 distribution strategy is AUTO."
+            )));
         }
-        match self.store(&stream, &entries, &Twist::None)?.pop() {
-            Some(Outcome::Stored { shard, at }) => {
+        if dry {
+            self.place(&stream.state.read(), &entries, false)?;
+            return Err(self.dry_run("PutRecord", &stream));
+        }
+        match self.store(&stream, &entries, false, &Twist::None)?.pop() {
+            Some(Outcome::Stored {
+                shard,
+                at,
+                encrypted,
+            }) => {
                 out.begin_map();
                 out.text_member("ShardId", &shard.id);
                 out.text_member("SequenceNumber", &at.to_string());
-                out.text_member("EncryptionType", "NONE");
+                out.text_member("EncryptionType", encryption(encrypted));
                 out.end();
                 Ok(())
             }
@@ -77,28 +94,46 @@ impl Kinesis {
         let records = request.list("Records")?;
         check.present("records", records);
         if let Some(records) = records {
-            check.items("records", records.len(), 1, MAX_ENTRIES);
+            let most = if self.limits.request_size {
+                MAX_ENTRIES
+            } else {
+                usize::MAX
+            };
+            check.items("records", records.len(), 1, most);
         }
-        let records = records.unwrap_or_default();
-        let mut entries = Vec::with_capacity(records.len().min(MAX_ENTRIES));
-        for (position, record) in records.iter().take(MAX_ENTRIES).enumerate() {
+        let mut records = records.unwrap_or_default();
+        if self.limits.request_size {
+            // What is too many is refused, but not read.
+            records = records.get(..MAX_ENTRIES).unwrap_or(records);
+        }
+        let mut entries = Vec::with_capacity(records.len());
+        for (position, record) in records.iter().enumerate() {
             let member = MemberPath(position);
             entries.extend(read_entry_of(request.inner(record)?, member, &mut check)?);
         }
         let dry = request.boolean("DryRun")? == Some(true);
         check.finish()?;
         let size: usize = entries.iter().map(Entry::size).sum();
-        if size > MAX_REQUEST {
+        if self.limits.request_size && size > MAX_REQUEST {
             return Err(Refusal::invalid_argument(
                 "Records size exceeds 10 MB limit",
             ));
         }
         let stream = self.serving(&name)?;
         if dry {
-            self.place(&stream, &entries)?;
-            return Err(dry_run("PutRecords"));
+            self.place(&stream.state.read(), &entries, true)?;
+            return Err(self.dry_run("PutRecords", &stream));
         }
-        let outcomes = self.store(&stream, &entries, twist)?;
+        let outcomes = self.store(&stream, &entries, true, twist)?;
+        let encrypted = outcomes.iter().any(|o| {
+            matches!(
+                o,
+                Outcome::Stored {
+                    encrypted: true,
+                    ..
+                }
+            )
+        });
         let failed = outcomes
             .iter()
             .filter(|o| matches!(o, Outcome::Refused { .. }))
@@ -113,7 +148,7 @@ impl Kinesis {
         for outcome in &outcomes {
             out.begin_map();
             match outcome {
-                Outcome::Stored { shard, at } => {
+                Outcome::Stored { shard, at, .. } => {
                     out.text_member("SequenceNumber", &at.to_string());
                     out.text_member("ShardId", &shard.id);
                 }
@@ -125,7 +160,7 @@ impl Kinesis {
             out.end();
         }
         out.end();
-        out.text_member("EncryptionType", "NONE");
+        out.text_member("EncryptionType", encryption(encrypted));
         out.end();
         Ok(())
     }
@@ -140,12 +175,24 @@ impl Kinesis {
         }
     }
 
-    /// The hash key of each entry, if all may be put.
-    fn place(&self, stream: &Stream, entries: &[Entry<'_>]) -> Result<Vec<u128>, Refusal> {
-        let limit = usize::try_from(stream.max_record_kib << 10).unwrap_or(usize::MAX);
+    /// The hash key of each entry, if all may be put; none where the service places records. An entry
+    /// of PutRecords is `listed`.
+    fn place(
+        &self,
+        state: &State,
+        entries: &[Entry<'_>],
+        listed: bool,
+    ) -> Result<Vec<Option<u128>>, Refusal> {
+        let settings = &state.settings;
+        let limit = if self.limits.record_size {
+            usize::try_from(settings.max_record_kib << 10).unwrap_or(usize::MAX)
+        } else {
+            usize::MAX
+        };
         entries
             .iter()
-            .map(|entry| {
+            .enumerate()
+            .map(|(position, entry)| {
                 if entry.size() > limit {
                     return Err(Refusal::validation(format!(
                         "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 \
@@ -154,9 +201,20 @@ impl Kinesis {
                         entry.data.len()
                     )));
                 }
-                match entry.explicit_hash_key {
-                    None => Ok(hash_key(entry.partition_key)),
-                    Some(key) => key.parse().map_err(|_| {
+                match (settings.auto, entry.explicit_hash_key, entry.partition_key) {
+                    (true, ..) => Ok(None),
+                    (false, _, None) => {
+                        let path = if listed {
+                            format!("records.{}.member.partitionKey", position + 1)
+                        } else {
+                            "partitionKey".to_owned()
+                        };
+                        let mut check = Check::default();
+                        check.present::<&str>(&path, None);
+                        check.finish().map(|()| None)
+                    }
+                    (false, None, Some(key)) => Ok(Some(hash_key(key))),
+                    (false, Some(key), Some(_)) => key.parse().map(Some).map_err(|_| {
                         Refusal::invalid_argument(format!(
                             "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: \
                              [0, 2^128-1]. Specified value was {key}"
@@ -173,17 +231,21 @@ impl Kinesis {
         &self,
         stream: &Stream,
         entries: &[Entry<'_>],
+        listed: bool,
         twist: &Twist,
     ) -> Result<Vec<Outcome>, Refusal> {
-        let keys = self.place(stream, entries)?;
         let now = self.now();
         // Held over the whole put: no shard closes between routing and appending.
         let state = stream.state.read();
+        let keys = self.place(&state, entries, listed)?;
+        let encrypted = state.settings.key_id.is_some();
         let mut routed = Vec::with_capacity(entries.len());
         for (position, (entry, key)) in entries.iter().zip(keys).enumerate() {
-            let shard = state
-                .route(key)
-                .ok_or_else(|| self.no_stream(&stream.name))?;
+            let shard = match key {
+                Some(key) => state.route(key),
+                None => state.in_turn(stream.turn.fetch_add(1, Ordering::Relaxed)),
+            };
+            let shard = shard.ok_or_else(|| self.no_stream(&stream.name))?;
             routed.push((shard, position, entry));
         }
         // Entries of one shard keep their order.
@@ -197,7 +259,7 @@ impl Kinesis {
             let shard: &Arc<Shard> = shard;
             let records: Vec<(usize, Incoming<'_>)> = group
                 .iter()
-                .map(|(_, position, entry)| (*position, entry.incoming()))
+                .map(|(_, position, entry)| (*position, entry.incoming(encrypted)))
                 .collect();
             let mut accepted = Vec::with_capacity(records.len());
             let mut log = shard.log.lock();
@@ -205,7 +267,7 @@ impl Kinesis {
             for (position, record) in &records {
                 let refused = if let Some(refused) = twist.refuses(*position) {
                     Some(refused)
-                } else if self.limits_apply() && !log.limits.admit_write(record.size(), now) {
+                } else if self.limits.shard_writes && !log.limits.admit_write(record.size(), now) {
                     Some(self.throttled_entry(shard, stream))
                 } else {
                     None
@@ -224,11 +286,15 @@ impl Kinesis {
             // never pass a number whose record comes later.
             let (first, arrival) = log.append(&incoming, now);
             drop(log);
+            if !accepted.is_empty() {
+                shard.news.notify_waiters();
+            }
             for (index, (position, _)) in (first..).zip(&accepted) {
                 if let Some(slot) = outcomes.get_mut(*position) {
                     *slot = Some(Outcome::Stored {
                         shard: Arc::clone(shard),
                         at: shard.sequence(index, arrival),
+                        encrypted,
                     });
                 }
             }
@@ -269,12 +335,13 @@ impl Twist {
 
 impl Entry<'_> {
     fn size(&self) -> usize {
-        self.partition_key.len() + self.data.len()
+        self.partition_key.map_or(0, str::len) + self.data.len()
     }
 
-    fn incoming(&self) -> Incoming<'_> {
+    fn incoming(&self, encrypted: bool) -> Incoming<'_> {
         Incoming {
-            partition_key: self.partition_key,
+            partition_key: self.partition_key.unwrap_or_default(),
+            encrypted,
             explicit_hash_key: self.explicit_hash_key.and_then(|key| key.parse().ok()),
             data: &self.data,
         }
@@ -309,12 +376,11 @@ fn read_entry<'d>(
     let explicit_hash_key = fields.text("ExplicitHashKey")?;
     let data = fields.blob("Data")?;
     let fine = {
-        let key = partition_key.is_some_and(|key| !key.is_empty() && key.len() <= 256);
+        let key = partition_key.is_none_or(|key| !key.is_empty() && key.len() <= 256);
         key && explicit_hash_key.is_none() && data.as_ref().is_some_and(|d| d.len() <= MAX_DATA)
     };
     if !fine {
         let member = |name: &str| format!("{path}{name}");
-        check.present(&member("partitionKey"), partition_key);
         check.length(&member("partitionKey"), partition_key, 1, 256);
         check.decimal(&member("explicitHashKey"), explicit_hash_key, 39);
         check.present(&member("data"), data.as_ref());
@@ -326,12 +392,9 @@ fn read_entry<'d>(
             );
         }
     }
-    Ok(match (partition_key, data) {
-        (Some(partition_key), Some(data)) => Some(Entry {
-            partition_key,
-            explicit_hash_key,
-            data,
-        }),
-        _ => None,
-    })
+    Ok(data.map(|data| Entry {
+        partition_key,
+        explicit_hash_key,
+        data,
+    }))
 }

@@ -2,10 +2,10 @@
 
 use super::control::write_range;
 use super::sequence::Sequence;
-use super::shard::Shard;
+use super::shard::{Log, Shard, Stored};
 use super::stream::Stream;
 use super::token::{Kind, Token};
-use super::{Kinesis, Twist, dry_run};
+use super::{Kinesis, Twist};
 use crate::http::date;
 use crate::refusal::Refusal;
 use crate::wire::{Check, Emit, Fields};
@@ -24,6 +24,42 @@ const TYPES: [&str; 5] = [
     "TRIM_HORIZON",
 ];
 
+/// Where a reader wants to start.
+#[derive(Debug)]
+pub(super) struct Start<'d> {
+    kind: &'d str,
+    sequence: Option<&'d str>,
+    /// Milliseconds since the epoch.
+    timestamp: Option<u64>,
+}
+
+impl<'d> Start<'d> {
+    /// Reads it from the members of these names.
+    pub(super) fn read(
+        fields: Fields<'d, '_>,
+        kind_member: &str,
+        sequence_member: &str,
+        check: &mut Check,
+    ) -> Result<Self, Refusal> {
+        let in_words = |member: &str| {
+            let mut letters = member.chars();
+            letters.next().map_or_else(String::new, |first| {
+                first.to_lowercase().chain(letters).collect()
+            })
+        };
+        let kind = fields.text(kind_member)?;
+        check.present(&in_words(kind_member), kind);
+        check.one_of(&in_words(kind_member), kind, &TYPES);
+        let sequence = fields.text(sequence_member)?;
+        check.decimal(&in_words(sequence_member), sequence, 129);
+        Ok(Self {
+            kind: kind.unwrap_or_default(),
+            sequence,
+            timestamp: fields.timestamp("Timestamp")?,
+        })
+    }
+}
+
 impl Kinesis {
     pub(super) fn get_shard_iterator(
         &self,
@@ -35,16 +71,15 @@ impl Kinesis {
         let shard_name = request.text("ShardId")?;
         check.present("shardId", shard_name);
         check.name("shardId", shard_name);
-        let kind = request.text("ShardIteratorType")?;
-        check.present("shardIteratorType", kind);
-        check.one_of("shardIteratorType", kind, &TYPES);
-        let starting = request.text("StartingSequenceNumber")?;
-        check.decimal("startingSequenceNumber", starting, 129);
-        let timestamp = request.timestamp("Timestamp")?;
+        let start = Start::read(
+            request,
+            "ShardIteratorType",
+            "StartingSequenceNumber",
+            &mut check,
+        )?;
         let dry = request.boolean("DryRun")? == Some(true);
         check.finish()?;
         let shard_name = shard_name.unwrap_or_default();
-        let kind = kind.unwrap_or_default();
         let now = self.now();
         let index = self.shard_index(shard_name, &name)?;
         let stream = self.serving(&name)?;
@@ -54,12 +89,38 @@ impl Kinesis {
             .ok_or_else(|| self.gone(shard_name, &name))?;
         let mut log = shard.log.lock();
         log.trim(state.horizon(now));
-        let position = match (kind, starting, timestamp) {
+        let position = self.position(&start, "GetShardIterator", shard, &log, now)?;
+        if dry {
+            return Err(self.dry_run("GetShardIterator", &stream));
+        }
+        if self.limits.shard_reads && !log.limits.admit_iterator(now) {
+            return Err(Refusal::throttled(self.rate_exceeded(shard, &stream)));
+        }
+        drop(log);
+        let iterator = self.iterator(&stream, shard, position, now);
+        out.begin_map();
+        out.text_member("ShardIterator", &iterator);
+        out.end();
+        Ok(())
+    }
+
+    /// The index that a reader starts at.
+    pub(super) fn position(
+        &self,
+        start: &Start<'_>,
+        operation: &str,
+        shard: &Shard,
+        log: &Log,
+        now: u64,
+    ) -> Result<u64, Refusal> {
+        Ok(match (start.kind, start.sequence, start.timestamp) {
             ("TRIM_HORIZON", None, _) => log.first(),
             ("LATEST", None, _) => log.end(),
-            ("AT_SEQUENCE_NUMBER", Some(text), _) => self.sequence_of(text, shard, &name)?.index,
+            ("AT_SEQUENCE_NUMBER", Some(text), _) => {
+                self.sequence_of(text, operation, shard)?.index
+            }
             ("AFTER_SEQUENCE_NUMBER", Some(text), _) => {
-                self.sequence_of(text, shard, &name)?.index + 1
+                self.sequence_of(text, operation, shard)?.index + 1
             }
             ("AT_TIMESTAMP", None, Some(at)) if at > now => {
                 return Err(Refusal::invalid_argument(format!(
@@ -85,19 +146,7 @@ impl Kinesis {
                     if starting.is_some() { "also a" } else { "no" }
                 )));
             }
-        };
-        if dry {
-            return Err(dry_run("GetShardIterator"));
-        }
-        if self.limits_apply() && !log.limits.admit_iterator(now) {
-            return Err(Refusal::throttled(self.rate_exceeded(shard, &stream)));
-        }
-        drop(log);
-        let iterator = self.iterator(&stream, shard, position, now);
-        out.begin_map();
-        out.text_member("ShardIterator", &iterator);
-        out.end();
-        Ok(())
+        })
     }
 
     pub(super) fn get_records(
@@ -148,14 +197,14 @@ impl Kinesis {
             .cloned()
             .ok_or_else(|| self.gone(&shard_name, &token.stream))?;
         if dry {
-            return Err(dry_run("GetRecords"));
+            return Err(self.dry_run("GetRecords", &stream));
         }
         // Asked before the log is locked: after this nothing is appended to a closed shard.
         let closed = shard.closed.get().is_some();
         let page = {
             let mut log = shard.log.lock();
             log.trim(state.horizon(now));
-            if self.limits_apply() && !log.limits.admit_read(now) {
+            if self.limits.shard_reads && !log.limits.admit_read(now) {
                 return Err(Refusal::throttled(self.rate_exceeded(&shard, &stream)));
             }
             let page = log.read(token.position, limit, MAX_BYTES, closed, now);
@@ -164,29 +213,14 @@ impl Kinesis {
         };
         let children: Vec<Arc<Shard>> = match page.next {
             Some(_) => Vec::new(),
-            None => state
-                .shards
-                .iter()
-                .filter(|s| s.is_child_of(&shard.id))
-                .cloned()
-                .collect(),
+            None => state.children_of(&shard),
         };
         drop(state);
         out.reserve(page.size + page.records.len() * 200 + 512);
         out.begin_map();
         out.begin_list_member("Records");
         for (index, record) in &page.records {
-            out.begin_map();
-            out.text_member(
-                "SequenceNumber",
-                &shard.sequence(*index, record.arrival).to_string(),
-            );
-            out.timestamp_member("ApproximateArrivalTimestamp", record.arrival);
-            out.key("Data");
-            out.blob(record.payload());
-            out.text_member("PartitionKey", record.partition_key());
-            out.text_member("EncryptionType", "NONE");
-            out.end();
+            write_record(&shard, *index, record, out);
         }
         out.end();
         if let Some(next) = page.next {
@@ -213,7 +247,7 @@ impl Kinesis {
         self.sealer.seal(Kind::ShardIterator, &token)
     }
 
-    fn gone(&self, shard: &str, stream: &str) -> Refusal {
+    pub(super) fn gone(&self, shard: &str, stream: &str) -> Refusal {
         Refusal::not_found(format!(
             "Shard {shard} in stream {stream} under account {} does not exist",
             self.account
@@ -234,10 +268,10 @@ impl Kinesis {
     }
 
     /// Reads a StartingSequenceNumber, which has to be of that shard.
-    fn sequence_of(&self, text: &str, shard: &Shard, stream: &str) -> Result<Sequence, Refusal> {
+    fn sequence_of(&self, text: &str, operation: &str, shard: &Shard) -> Result<Sequence, Refusal> {
         let used = format!(
-            "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {stream} \
-             under account {} is invalid",
+            "StartingSequenceNumber {text} used in {operation} on shard {} under account {} \
+             is invalid",
             shard.id, self.account
         );
         let sequence =
@@ -259,8 +293,33 @@ impl Kinesis {
     }
 }
 
+/// A record as GetRecords and SubscribeToShard show it.
+pub(super) fn write_record(
+    shard: &Shard,
+    index: u64,
+    record: &Stored,
+    out: &mut (dyn Emit + Send),
+) {
+    out.begin_map();
+    out.text_member(
+        "SequenceNumber",
+        &shard.sequence(index, record.arrival).to_string(),
+    );
+    out.timestamp_member("ApproximateArrivalTimestamp", record.arrival);
+    out.key("Data");
+    out.blob(record.payload());
+    out.optional_text_member("PartitionKey", record.partition_key());
+    out.text_member("EncryptionType", encryption(record.encrypted));
+    out.end();
+}
+
+/// The `EncryptionType` of a record.
+pub(super) fn encryption(encrypted: bool) -> &'static str {
+    if encrypted { "KMS" } else { "NONE" }
+}
+
 /// The `ChildShards` member at the end of a closed shard.
-fn write_children(children: &[Arc<Shard>], out: &mut (dyn Emit + Send)) {
+pub(super) fn write_children(children: &[Arc<Shard>], out: &mut (dyn Emit + Send)) {
     out.begin_list_member("ChildShards");
     for child in children {
         out.begin_map();

@@ -1,9 +1,13 @@
-//! Splitting and merging shards.
+//! Splitting and merging shards, and changing their number.
 
 use super::Kinesis;
-use super::stream::{Reshard, State, Stream};
+use super::control::MAX_SHARDS;
+use super::stream::Change;
 use crate::refusal::Refusal;
-use crate::wire::{Check, Fields};
+use crate::wire::{Check, Emit, Fields};
+
+/// UpdateShardCount calls per stream in 24 hours.
+const COUNT_CHANGES: usize = 10;
 
 impl Kinesis {
     pub(super) fn split_shard(&self, request: Fields<'_, '_>) -> Result<(), Refusal> {
@@ -16,6 +20,7 @@ impl Kinesis {
         check.present("newStartingHashKey", key);
         check.decimal("newStartingHashKey", key, 39);
         check.finish()?;
+        self.must_be_provisioned(&name)?;
         self.split(
             &name,
             shard.unwrap_or_default(),
@@ -35,7 +40,7 @@ impl Kinesis {
         let now = self.now();
         let stream = self.existing(name, now)?;
         let mut state = stream.state.write();
-        self.may_reshard(&stream, &state)?;
+        self.must_be_active(&stream, &state)?;
         let index = self.shard_index(shard, name)?;
         let found = state
             .shard(index)
@@ -63,8 +68,8 @@ impl Kinesis {
                 found.range.end
             ))
         })?;
-        state.begin_reshard(
-            Reshard::Split { shard: index, at },
+        state.begin(
+            Change::Split { shard: index, at },
             now.saturating_add(delay),
         );
         state.settle(stream.created, now);
@@ -81,6 +86,7 @@ impl Kinesis {
         check.present("adjacentShardToMerge", second);
         check.name("adjacentShardToMerge", second);
         check.finish()?;
+        self.must_be_provisioned(&name)?;
         self.merge(
             &name,
             first.unwrap_or_default(),
@@ -100,7 +106,7 @@ impl Kinesis {
         let now = self.now();
         let stream = self.existing(name, now)?;
         let mut state = stream.state.write();
-        self.may_reshard(&stream, &state)?;
+        self.must_be_active(&stream, &state)?;
         let find = |shard: &str| {
             let index = self.shard_index(shard, name)?;
             state.shard(index).ok_or_else(|| self.no_shard(shard, name))
@@ -120,23 +126,67 @@ impl Kinesis {
                 a.id, b.id, self.account
             )));
         }
-        let change = Reshard::Merge {
+        let change = Change::Merge {
             first: a.index,
             second: b.index,
         };
-        state.begin_reshard(change, now.saturating_add(delay));
+        state.begin(change, now.saturating_add(delay));
         state.settle(stream.created, now);
         Ok(())
     }
 
-    fn may_reshard(&self, stream: &Stream, state: &State) -> Result<(), Refusal> {
-        if stream.on_demand {
+    pub(super) fn update_shard_count(
+        &self,
+        request: Fields<'_, '_>,
+        out: &mut (dyn Emit + Send),
+    ) -> Result<(), Refusal> {
+        let mut check = Check::default();
+        let name = self.selected(request, &mut check)?;
+        let target = check.present("targetShardCount", request.integer("TargetShardCount")?);
+        check.range("targetShardCount", target, 1, i64::MAX);
+        let kind = check.present("scalingType", request.text("ScalingType")?);
+        check.one_of("scalingType", kind, &["UNIFORM_SCALING"]);
+        check.finish()?;
+        self.must_be_provisioned(&name)?;
+        let now = self.now();
+        let stream = self.existing(&name, now)?;
+        let present = u32::try_from(stream.state.read().open_count()).unwrap_or(u32::MAX);
+        let target = may_scale(present, target.unwrap_or_default())?;
+        self.admit_shards(present, target)?;
+        let mut state = stream.state.write();
+        self.must_be_active(&stream, &state)?;
+        if self.limits.quotas && !state.quotas.counts.has(COUNT_CHANGES, now) {
+            return Err(Refusal::limit_exceeded(format!(
+                "UpdateShardCount was called {COUNT_CHANGES} times within 24 hours for stream \
+                 {name} under account {}.",
+                self.account
+            )));
+        }
+        state.quotas.counts.note(COUNT_CHANGES, now);
+        let until = now.saturating_add(self.state_delay);
+        state.begin(Change::Scale { target }, until);
+        state.settle(stream.created, now);
+        drop(state);
+        out.begin_map();
+        out.text_member("StreamName", &stream.name);
+        out.text_member("StreamARN", &stream.arn);
+        out.integer_member("CurrentShardCount", u64::from(present));
+        out.integer_member("TargetShardCount", u64::from(target));
+        out.end();
+        Ok(())
+    }
+
+    /// The shards of an on-demand stream are the service's own: only [`crate::Local`]'s helpers change
+    /// them, in its place.
+    fn must_be_provisioned(&self, name: &str) -> Result<(), Refusal> {
+        let stream = self.existing(name, self.now())?;
+        if stream.state.read().settings.on_demand {
             return Err(Refusal::validation(format!(
                 "Request is invalid. Stream {} under AccountId {} is in On-Demand mode.",
                 stream.name, self.account
             )));
         }
-        self.must_be_active(stream, state)
+        Ok(())
     }
 
     fn closed_shard(&self, shard: &str, stream: &str) -> Refusal {
@@ -145,5 +195,56 @@ impl Kinesis {
              and thus is not eligible for merging or splitting.",
             self.account
         ))
+    }
+}
+
+/// The number of shards that a stream may be scaled to at once.
+fn may_scale(present: u32, target: i64) -> Result<u32, Refusal> {
+    let counts = format!("Current open shard count: {present} Target shard count: {target}");
+    let most = i64::from(present).saturating_mul(2);
+    let refused = if target > most {
+        format!(
+            "UpdateShardCount cannot scale up over double your current open shard count. {counts}"
+        )
+    } else if target.saturating_mul(2) < i64::from(present) {
+        format!(
+            "UpdateShardCount cannot scale down below half your current open shard count. {counts}"
+        )
+    } else if target > MAX_SHARDS {
+        return Err(Refusal::limit_exceeded(format!(
+            "UpdateShardCount cannot scale a stream above {MAX_SHARDS} shards. {counts}"
+        )));
+    } else {
+        String::new()
+    };
+    match u32::try_from(target) {
+        Ok(target) if refused.is_empty() => Ok(target),
+        _ => Err(Refusal::invalid_argument(refused)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_scales_from_half_to_double_its_shards() {
+        let cases = [
+            (4, 8, true),
+            (4, 9, false),
+            (4, 2, true),
+            (4, 1, false),
+            (5, 3, true),
+            (5, 2, false),
+            (1, 1, true),
+            (1, 2, true),
+            (6_000, 10_000, true),
+            (6_000, 10_001, false),
+            (1, i64::MAX, false),
+        ];
+        for (present, target, fine) in cases {
+            let found = may_scale(present, target);
+            assert_eq!(found.is_ok(), fine, "{present} {target}: {found:?}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 use super::hash::HashRange;
 use super::limits::ShardLimits;
 use super::sequence::{END_INDEX, Sequence};
+use crate::options::Limits;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// The index of a shard's first record.
 const FIRST_INDEX: u64 = 1;
@@ -28,6 +30,9 @@ pub(crate) struct Shard {
     /// lock; every put holds the read lock, so nothing is appended afterwards.
     pub(crate) closed: OnceLock<u64>,
     pub(crate) log: Mutex<Log>,
+    /// Told when records arrived, when the shard was closed, and when a subscription has to look
+    /// again for another reason.
+    pub(crate) news: Arc<Notify>,
 }
 
 /// A record as it is kept: partition key and payload in one buffer, which it may share with other
@@ -38,14 +43,17 @@ pub(crate) struct Stored {
     key_length: u32,
     /// Milliseconds since the epoch.
     pub(crate) arrival: u64,
+    /// Whether the stream was encrypted when it arrived.
+    pub(crate) encrypted: bool,
     explicit_hash_key: Option<Box<u128>>,
 }
 
 impl Stored {
-    pub(crate) fn partition_key(&self) -> &str {
+    /// None when it was put without one, which is not the same as an empty one: that is refused.
+    pub(crate) fn partition_key(&self) -> Option<&str> {
         let key = self.bytes.get(..self.key_bytes()).unwrap_or_default();
         // It was text when it was stored.
-        std::str::from_utf8(key).unwrap_or_default()
+        std::str::from_utf8(key).ok().filter(|key| !key.is_empty())
     }
 
     pub(crate) fn data(&self) -> Bytes {
@@ -73,8 +81,10 @@ impl Stored {
 /// A record on its way into a shard.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
+    /// Empty when there is none.
     pub(crate) partition_key: &'a str,
     pub(crate) explicit_hash_key: Option<u128>,
+    pub(crate) encrypted: bool,
     pub(crate) data: &'a [u8],
 }
 
@@ -110,12 +120,12 @@ pub(crate) struct Page {
 }
 
 impl Log {
-    pub(crate) fn new(now: u64) -> Self {
+    pub(crate) fn new(limits: &Limits, now: u64) -> Self {
         Self {
             records: VecDeque::new(),
             first: FIRST_INDEX,
             newest: 0,
-            limits: ShardLimits::new(now),
+            limits: ShardLimits::new(limits, now),
         }
     }
 
@@ -151,6 +161,7 @@ impl Log {
                 bytes: rest.split_to(record.size()),
                 key_length: u32::try_from(record.partition_key.len()).unwrap_or(u32::MAX),
                 arrival,
+                encrypted: record.encrypted,
                 explicit_hash_key: record.explicit_hash_key.map(Box::new),
             });
         }
@@ -180,6 +191,15 @@ impl Log {
     /// The index of the first record that arrived at or after `at`; the tip when there is none.
     pub(crate) fn index_at_time(&self, at: u64) -> u64 {
         self.first + count(self.records.partition_point(|r| r.arrival < at))
+    }
+
+    /// The arrival of the record at an index; the latest arrival when it is not kept.
+    pub(crate) fn arrival_at(&self, index: u64) -> u64 {
+        index
+            .checked_sub(self.first)
+            .and_then(|offset| usize::try_from(offset).ok())
+            .and_then(|offset| self.records.get(offset))
+            .map_or(self.newest, |record| record.arrival)
     }
 
     /// Reads from `from`: at most `limit` records and `max_bytes` bytes, but one record at least.
@@ -247,6 +267,14 @@ impl Shard {
         })
     }
 
+    /// The number that all records from an index on lie above: that of the record before them.
+    pub(crate) fn sequence_before(&self, index: u64, log: &Log) -> Sequence {
+        match index.saturating_sub(1) {
+            0 => self.starting_sequence(),
+            before => self.sequence(before, log.arrival_at(before)),
+        }
+    }
+
     /// Whether this shard was made from the shard with that id.
     pub(crate) fn is_child_of(&self, id: &str) -> bool {
         self.parent.as_deref() == Some(id) || self.adjacent_parent.as_deref() == Some(id)
@@ -270,6 +298,7 @@ mod tests {
         let record = Incoming {
             partition_key: key,
             explicit_hash_key: None,
+            encrypted: false,
             data,
         };
         log.append(&[&record], now).0
@@ -281,7 +310,7 @@ mod tests {
 
     #[test]
     fn pages_end_at_the_limit_and_at_the_bytes_but_hold_one_record() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         for i in 0..10 {
             assert_eq!(put(&mut log, "k", &[7; 99], 1_000), i + 1);
         }
@@ -293,7 +322,7 @@ mod tests {
 
     #[test]
     fn lag_is_positive_until_the_tip() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         put(&mut log, "k", b"a", 1_000);
         put(&mut log, "k", b"b", 2_000);
         assert_eq!(
@@ -307,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_closed_shard_ends_with_the_page_that_reads_its_last_record() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         for _ in 0..10 {
             put(&mut log, "k", b"x", 0);
         }
@@ -323,7 +352,7 @@ mod tests {
 
     #[test]
     fn trimming_keeps_indices_and_a_clock_going_back_keeps_order() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         put(&mut log, "a", b"1", 1_000);
         put(&mut log, "b", b"2", 500);
         put(&mut log, "c", b"3", 3_000);
@@ -333,35 +362,42 @@ mod tests {
         log.trim(1_001);
         assert_eq!((log.first(), log.end()), (3, 4));
         assert_eq!(indices(&log.read(1, 10, 10, false, 3_000)), [3]);
-        assert_eq!(log.iter().next().unwrap().1.partition_key(), "c");
+        assert_eq!(log.iter().next().unwrap().1.partition_key(), Some("c"));
         assert_eq!(put(&mut log, "d", b"", 3_000), 4);
     }
 
     #[test]
     fn a_record_keeps_its_parts() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         let record = Incoming {
             partition_key: "schlüssel",
             explicit_hash_key: Some(u128::MAX),
+            encrypted: true,
             data: b"payload",
         };
         log.append(&[&record, &record], 7);
         for (_, stored) in log.iter() {
-            assert_eq!(stored.partition_key(), "schlüssel");
+            assert_eq!(stored.partition_key(), Some("schlüssel"));
             assert_eq!(&stored.data()[..], b"payload");
             assert_eq!(stored.payload(), b"payload");
             assert_eq!(stored.explicit_hash_key(), Some(u128::MAX));
             assert_eq!(stored.size(), "schlüssel".len() + 7);
+            assert!(stored.encrypted);
         }
+        assert_eq!(put(&mut log, "", b"keyless", 7), 3);
+        let keyless = &log.read(3, 1, 10, false, 7).records[0].1;
+        assert_eq!(keyless.partition_key(), None);
+        assert_eq!(keyless.payload(), b"keyless");
     }
 
     #[test]
     fn memory_stays_within_a_tenth_of_the_payloads() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(&Limits::On, 0);
         let data = vec![7; 1_024];
         let record = Incoming {
             partition_key: "partition-key",
             explicit_hash_key: None,
+            encrypted: false,
             data: &data,
         };
         for _ in 0..200 {

@@ -1,9 +1,18 @@
 //! One stream: its shards, and the states it goes through.
 
+use super::bucket::Window;
+use super::calls::Calls;
+use super::consumers::Consumer;
 use super::hash::{HashRange, even_ranges};
+use super::scaling::{self, Step};
 use super::shard::{Log, Shard, shard_id};
+use super::tags::Tags;
+use crate::options::Limits;
 use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// A stream. Its lock is held for reading by every put, so that no record arrives at a shard that
 /// is being closed, and for writing by changes of state only.
@@ -15,10 +24,38 @@ pub(crate) struct Stream {
     pub(crate) incarnation: u64,
     /// Milliseconds since the epoch.
     pub(crate) created: u64,
+    /// The service's own name of it, which no other stream ever has.
+    pub(crate) id: String,
+    pub(crate) state: RwLock<State>,
+    /// By name. Locked after the state.
+    pub(crate) consumers: Mutex<BTreeMap<String, Arc<Consumer>>>,
+    pub(crate) calls: Calls,
+    /// Whose turn it is among the open shards, on a stream that places records itself.
+    pub(crate) turn: AtomicUsize,
+}
+
+/// What its owner sets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
     pub(crate) on_demand: bool,
     /// The largest record (payload and partition key), in KiB.
     pub(crate) max_record_kib: u64,
-    pub(crate) state: RwLock<State>,
+    /// Whether the service places records (`AUTO`), not their keys.
+    pub(crate) auto: bool,
+    pub(crate) tags: Tags,
+    /// Shard-level metrics.
+    pub(crate) metrics: BTreeSet<String>,
+    /// The key that records are encrypted with.
+    pub(crate) key_id: Option<String>,
+}
+
+/// What is counted over 24 hours.
+#[derive(Debug, Default)]
+pub(crate) struct Quotas {
+    pub(crate) counts: Window,
+    pub(crate) modes: Window,
+    pub(crate) encryption_starts: Window,
+    pub(crate) encryption_stops: Window,
 }
 
 /// What of a stream changes.
@@ -34,6 +71,9 @@ pub(crate) struct State {
     pub(crate) retention: u64,
     /// When the next closed shard's records have all expired; none without closed shards.
     next_expiry: Option<u64>,
+    pub(crate) settings: Settings,
+    pub(crate) quotas: Quotas,
+    limits: Limits,
 }
 
 /// Where a stream is in its life. Times are milliseconds since the epoch: a change takes effect
@@ -42,17 +82,21 @@ pub(crate) struct State {
 enum Phase {
     Creating { until: u64, shards: u32 },
     Active,
-    Updating { until: u64, change: Reshard },
+    Updating { until: u64, change: Change },
     Deleting { until: u64 },
 }
 
-/// A change of the shards.
+/// A change that takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reshard {
+pub(crate) enum Change {
     /// The second half starts at `at`.
     Split { shard: u32, at: u128 },
     /// `first` becomes the parent, `second` the adjacent parent.
     Merge { first: u32, second: u32 },
+    /// So many shards of even ranges.
+    Scale { target: u32 },
+    /// Of settings only, which are in force already.
+    Settings,
 }
 
 /// The states that the service names.
@@ -79,7 +123,7 @@ const DAY: u64 = 24 * 3_600 * 1_000;
 
 impl State {
     /// A stream that is being created.
-    pub(crate) fn creating(shards: u32, until: u64) -> Self {
+    pub(crate) fn creating(shards: u32, until: u64, settings: Settings, limits: Limits) -> Self {
         Self {
             phase: Phase::Creating { until, shards },
             shards: Vec::new(),
@@ -87,6 +131,9 @@ impl State {
             next_index: 0,
             retention: DAY,
             next_expiry: None,
+            settings,
+            quotas: Quotas::default(),
+            limits,
         }
     }
 
@@ -141,12 +188,30 @@ impl State {
         true
     }
 
-    pub(crate) fn begin_reshard(&mut self, change: Reshard, until: u64) {
+    /// When the change that is under way is done; none when there is none.
+    pub(crate) fn next_change(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Active => None,
+            Phase::Creating { until, .. }
+            | Phase::Updating { until, .. }
+            | Phase::Deleting { until } => Some(until),
+        }
+    }
+
+    /// Makes all subscriptions look again.
+    pub(crate) fn wake_all(&self) {
+        for shard in &self.shards {
+            shard.news.notify_waiters();
+        }
+    }
+
+    pub(crate) fn begin(&mut self, change: Change, until: u64) {
         self.phase = Phase::Updating { until, change };
     }
 
     pub(crate) fn begin_delete(&mut self, until: u64) {
         self.phase = Phase::Deleting { until };
+        self.wake_all();
     }
 
     /// Changes how long records are kept, in milliseconds.
@@ -166,6 +231,12 @@ impl State {
         self.open.get(at)
     }
 
+    /// The open shard whose turn it is.
+    pub(crate) fn in_turn(&self, turn: usize) -> Option<&Arc<Shard>> {
+        turn.checked_rem(self.open.len())
+            .and_then(|at| self.open.get(at))
+    }
+
     /// A shard by its index.
     pub(crate) fn shard(&self, index: u32) -> Option<&Arc<Shard>> {
         self.shards
@@ -174,56 +245,79 @@ impl State {
             .and_then(|at| self.shards.get(at))
     }
 
+    /// The shards that were made from a closed one.
+    pub(crate) fn children_of(&self, parent: &Shard) -> Vec<Arc<Shard>> {
+        self.shards
+            .iter()
+            .filter(|s| s.is_child_of(&parent.id))
+            .cloned()
+            .collect()
+    }
+
     pub(crate) fn open_count(&self) -> usize {
         self.open.len()
     }
 
-    fn reshard(&mut self, change: Reshard, at: u64) {
+    fn reshard(&mut self, change: Change, at: u64) {
         match change {
-            Reshard::Split { shard, at: key } => {
-                let Some(parent) = self.shard(shard).cloned() else {
-                    return;
-                };
-                let (opened, created) = self.close(&[&parent], at);
-                let HashRange { start, end } = parent.range;
-                for (start, end) in [(start, key - 1), (key, end)] {
-                    let parents = [Some(parent.id.clone()), None];
-                    self.add_shard(HashRange { start, end }, parents, opened, created);
+            Change::Split { shard, at: key } => {
+                if let Some(parent) = self.shard(shard).cloned() {
+                    self.split(&parent, key, at);
                 }
             }
-            Reshard::Merge { first, second } => {
-                let (Some(a), Some(b)) = (self.shard(first).cloned(), self.shard(second).cloned())
-                else {
-                    return;
-                };
-                let (opened, created) = self.close(&[&a, &b], at);
-                let range = HashRange {
-                    start: a.range.start.min(b.range.start),
-                    end: a.range.end.max(b.range.end),
-                };
-                let parents = [Some(a.id.clone()), Some(b.id.clone())];
-                self.add_shard(range, parents, opened, created);
+            Change::Merge { first, second } => {
+                if let (Some(a), Some(b)) =
+                    (self.shard(first).cloned(), self.shard(second).cloned())
+                {
+                    self.merge(&a, &b, at);
+                }
             }
+            Change::Scale { target } => self.scale(target, at),
+            Change::Settings => return,
         }
+        self.open.retain(|s| s.closed.get().is_none());
         self.sort_open();
         self.note_expiry();
     }
 
-    /// Closes shards. Gives when their children open (ms; later than the parents opened, so that no
-    /// shard has lived for no time) and the creation time of the children's sequence numbers (s;
-    /// later than the parents', so that the children's numbers lie above theirs).
-    fn close(&mut self, parents: &[&Arc<Shard>], at: u64) -> (u64, u64) {
-        let opened = parents.iter().map(|p| p.opened + 1).fold(at, u64::max);
-        let created = parents
-            .iter()
-            .map(|p| p.created + 1)
-            .fold(at / 1_000, u64::max);
-        for parent in parents {
-            // Set once: only an open shard is resharded, under the write lock.
-            parent.closed.get_or_init(|| opened);
+    fn split(&mut self, parent: &Arc<Shard>, key: u128, at: u64) -> [Arc<Shard>; 2] {
+        let (opened, created) = close(&[parent], at);
+        let HashRange { start, end } = parent.range;
+        [(start, key - 1), (key, end)].map(|(start, end)| {
+            let parents = [Some(parent.id.clone()), None];
+            self.add_shard(HashRange { start, end }, parents, opened, created)
+        })
+    }
+
+    fn merge(&mut self, a: &Arc<Shard>, b: &Arc<Shard>, at: u64) -> Arc<Shard> {
+        let (opened, created) = close(&[a, b], at);
+        let range = HashRange {
+            start: a.range.start.min(b.range.start),
+            end: a.range.end.max(b.range.end),
+        };
+        let parents = [Some(a.id.clone()), Some(b.id.clone())];
+        self.add_shard(range, parents, opened, created)
+    }
+
+    /// Splits and merges until there are so many shards of even ranges.
+    fn scale(&mut self, target: u32, at: u64) {
+        let mut pieces = self.open.clone();
+        let ranges: Vec<HashRange> = pieces.iter().map(|s| s.range).collect();
+        for step in scaling::plan(&ranges, target) {
+            let piece = |at: usize| pieces.get(at).cloned();
+            match step {
+                Step::Split { piece: index, key } => {
+                    let Some(parent) = piece(index) else { return };
+                    pieces.extend(self.split(&parent, key, at));
+                }
+                Step::Merge { first, second } => {
+                    let (Some(a), Some(b)) = (piece(first), piece(second)) else {
+                        return;
+                    };
+                    pieces.push(self.merge(&a, &b, at));
+                }
+            }
         }
-        self.open.retain(|s| s.closed.get().is_none());
-        (opened, created)
     }
 
     fn add_shard(
@@ -232,7 +326,7 @@ impl State {
         parents: [Option<String>; 2],
         opened: u64,
         created: u64,
-    ) {
+    ) -> Arc<Shard> {
         let [parent, adjacent_parent] = parents;
         let index = self.next_index;
         self.next_index += 1;
@@ -245,10 +339,12 @@ impl State {
             created,
             opened,
             closed: OnceLock::new(),
-            log: Mutex::new(Log::new(opened)),
+            log: Mutex::new(Log::new(&self.limits, opened)),
+            news: Arc::new(Notify::new()),
         });
         self.open.push(Arc::clone(&shard));
-        self.shards.push(shard);
+        self.shards.push(Arc::clone(&shard));
+        shard
     }
 
     fn sort_open(&mut self) {
@@ -265,6 +361,23 @@ impl State {
     }
 }
 
+/// Closes shards. Gives when their children open (ms; later than the parents opened, so that no
+/// shard has lived for no time) and the creation time of the children's sequence numbers (s;
+/// later than the parents', so that the children's numbers lie above theirs).
+fn close(parents: &[&Arc<Shard>], at: u64) -> (u64, u64) {
+    let opened = parents.iter().map(|p| p.opened + 1).fold(at, u64::max);
+    let created = parents
+        .iter()
+        .map(|p| p.created + 1)
+        .fold(at / 1_000, u64::max);
+    for parent in parents {
+        // Set once: only an open shard is resharded, under the write lock.
+        parent.closed.get_or_init(|| opened);
+        parent.news.notify_waiters();
+    }
+    (opened, created)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,7 +386,7 @@ mod tests {
     const T0: u64 = 1_700_000_000_000;
 
     fn active(shards: u32) -> State {
-        let mut state = State::creating(shards, T0);
+        let mut state = State::creating(shards, T0, Settings::default(), Limits::On);
         assert!(state.settle(T0, T0));
         state
     }
@@ -284,7 +397,7 @@ mod tests {
 
     #[test]
     fn states_change_at_their_time() {
-        let mut state = State::creating(2, T0 + 500);
+        let mut state = State::creating(2, T0 + 500, Settings::default(), Limits::On);
         assert!(!state.is_due(T0 + 499));
         assert!(state.settle(T0, T0 + 499));
         assert_eq!((state.status(), state.shards.len()), (Status::Creating, 0));
@@ -292,7 +405,7 @@ mod tests {
         assert!(state.is_due(T0 + 500));
         assert!(state.settle(T0, T0 + 500));
         assert_eq!((state.status(), state.shards.len()), (Status::Active, 2));
-        state.begin_reshard(Reshard::Split { shard: 0, at: 77 }, T0 + 2_000);
+        state.begin(Change::Split { shard: 0, at: 77 }, T0 + 2_000);
         assert!(state.settle(T0, T0 + 1_999));
         assert_eq!((state.status(), state.shards.len()), (Status::Updating, 2));
         assert!(state.serves());
@@ -306,16 +419,16 @@ mod tests {
     #[test]
     fn a_split_and_a_merge_keep_lineage_ranges_and_order() {
         let mut state = active(2);
-        state.begin_reshard(
-            Reshard::Split {
+        state.begin(
+            Change::Split {
                 shard: 0,
                 at: 1 << 126,
             },
             T0,
         );
         state.settle(T0, T0);
-        state.begin_reshard(
-            Reshard::Merge {
+        state.begin(
+            Change::Merge {
                 first: 3,
                 second: 1,
             },
@@ -359,7 +472,7 @@ mod tests {
     #[test]
     fn a_closed_shard_goes_when_its_retention_is_over() {
         let mut state = active(1);
-        state.begin_reshard(Reshard::Split { shard: 0, at: 99 }, T0 + 5_000);
+        state.begin(Change::Split { shard: 0, at: 99 }, T0 + 5_000);
         state.settle(T0, T0 + 5_000);
         assert!(!state.is_due(T0 + 5_000 + DAY - 1));
         assert!(state.is_due(T0 + 5_000 + DAY));
@@ -382,16 +495,16 @@ mod tests {
             for (step, (split, pick)) in (1..).zip(steps) {
                 let at = usize::from(pick) % state.open.len();
                 let change = match (split, state.open.get(at + 1)) {
-                    (false, Some(next)) => Reshard::Merge {
+                    (false, Some(next)) => Change::Merge {
                         first: state.open[at].index,
                         second: next.index,
                     },
                     _ => match state.open[at].range.middle() {
-                        Some(key) => Reshard::Split { shard: state.open[at].index, at: key },
+                        Some(key) => Change::Split { shard: state.open[at].index, at: key },
                         None => continue,
                     },
                 };
-                state.begin_reshard(change, T0 + step);
+                state.begin(change, T0 + step);
                 state.settle(T0, T0 + step);
                 prop_assert_eq!(state.open[0].range.start, 0);
                 prop_assert_eq!(state.open.last().unwrap().range.end, u128::MAX);

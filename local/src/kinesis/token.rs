@@ -7,6 +7,7 @@ pub(crate) enum Kind {
     ShardIterator = 1,
     ListShards = 2,
     ListStreams = 3,
+    ListStreamConsumers = 4,
 }
 
 /// Seals and opens tokens.
@@ -83,6 +84,26 @@ impl Sealer {
             filter: *filter,
             filter_value,
         })
+    }
+
+    /// A stream's id: 20 lower-case letters and digits, a hyphen and three more, other for each
+    /// incarnation.
+    pub(crate) fn stream_id(&self, incarnation: u64) -> String {
+        const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let [first, second] = [b"a", b"b"].map(|half| {
+            let mut context = md5::Context::new();
+            context.consume(self.key.to_be_bytes());
+            context.consume(incarnation.to_be_bytes());
+            context.consume(half);
+            context.finalize().0
+        });
+        let letters = first.iter().chain(&second).map(|byte| {
+            let letter = LETTERS.get(usize::from(byte % 32)).copied();
+            char::from(letter.unwrap_or(b'a'))
+        });
+        let mut id: String = letters.take(23).collect();
+        id.insert(20, '-');
+        id
     }
 
     fn digest(&self, content: &[u8]) -> [u8; SEAL_LENGTH] {

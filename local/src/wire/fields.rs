@@ -103,6 +103,18 @@ impl<'d, 'a> Fields<'d, 'a> {
         }
     }
 
+    /// A member that is a map from text to values.
+    pub(crate) fn map(
+        &self,
+        name: &str,
+    ) -> Result<Option<&'d [(Cow<'a, str>, Document<'a>)]>, Refusal> {
+        match self.structure.get(name) {
+            None => Ok(None),
+            Some(Document::Map(members)) => Ok(Some(members)),
+            Some(other) => Err(mismatch(other, "Map")),
+        }
+    }
+
     /// A structure member.
     pub(crate) fn structure(&self, name: &str) -> Result<Option<Fields<'d, 'a>>, Refusal> {
         self.structure
@@ -139,7 +151,7 @@ fn mismatch(found: &Document<'_>, wanted: &str) -> Refusal {
         Document::Text(_) | Document::Null => "class java.lang.String",
     };
     let article = match wanted {
-        "Blob" => "a ",
+        "Blob" | "Map" => "a ",
         "milliseconds since epoch" => "",
         _ => "an ",
     };

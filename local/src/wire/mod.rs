@@ -5,6 +5,7 @@ pub(crate) mod cbor;
 pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod emit;
+pub(crate) mod event_stream;
 pub(crate) mod fields;
 pub(crate) mod json;
 
