@@ -48,7 +48,9 @@ const fn switch(name: &'static str, default: &'static str, meaning: &'static str
     }
 }
 
-/// Every setting: name, type, range, default, meaning. [`Registry::markdown`] makes a table of it.
+/// Every setting of a worker.
+///
+#[doc = include_str!("../SETTINGS.md")]
 pub const REGISTRY: Registry = Registry(&[
     Setting {
         name: "tableName",
@@ -396,6 +398,20 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_in_the_documentation_is_the_registry() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SETTINGS.md");
+        let table = REGISTRY.markdown();
+        if std::env::var_os("KINESIS_WRITE_DOCS").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == table,
+            "again with: KINESIS_WRITE_DOCS=1 cargo test -p kcl table_in"
+        );
+    }
 
     #[test]
     fn defaults_are_valid_and_those_of_the_original() {

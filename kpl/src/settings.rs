@@ -15,7 +15,9 @@ pub(crate) const RECORD_LIMIT: usize = 1024 * 1024;
 const REQUEST_LIMIT: usize = 10 * 1024 * 1024;
 
 /// All settings of a [`Producer`](crate::Producer), with the names, ranges and defaults of the Kinesis
-/// Producer Library where it has them. [`Registry::markdown`] prints them as a table.
+/// Producer Library where it has them.
+///
+#[doc = include_str!("../SETTINGS.md")]
 pub const SETTINGS: Registry = Registry(&[
     Setting {
         name: "AggregationEnabled",
@@ -213,6 +215,20 @@ impl Default for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_in_the_documentation_is_the_registry() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SETTINGS.md");
+        let table = SETTINGS.markdown();
+        if std::env::var_os("KINESIS_WRITE_DOCS").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == table,
+            "again with: KINESIS_WRITE_DOCS=1 cargo test -p kpl table_in"
+        );
+    }
 
     #[test]
     fn defaults_are_the_originals() {

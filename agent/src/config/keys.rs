@@ -145,6 +145,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_tables_in_the_documentation_are_the_registries() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SETTINGS.md");
+        let tables = format!(
+            "Keys of the file:\n\n{}\nKeys of each of its `flows`:\n\n{}",
+            markdown(GLOBAL),
+            markdown(FLOW)
+        );
+        if std::env::var_os("KINESIS_WRITE_DOCS").is_some() {
+            std::fs::write(path, &tables).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == tables,
+            "again with: KINESIS_WRITE_DOCS=1 cargo test -p agent tables_in"
+        );
+    }
+
+    #[test]
     fn names_are_unique_and_defaults_are_valid() {
         for keys in [GLOBAL, FLOW] {
             for (n, key) in keys.iter().enumerate() {
