@@ -1,0 +1,629 @@
+package interop;
+
+import static interop.Checks.INVALID;
+import static interop.Checks.THROTTLED;
+import static interop.Checks.equal;
+import static interop.Checks.get;
+import static interop.Checks.hold;
+import static interop.Checks.paced;
+import static interop.Checks.pause;
+import static interop.Checks.refused;
+import static interop.Checks.until;
+
+import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
+import software.amazon.awssdk.core.SdkBytes;
+import software.amazon.awssdk.core.interceptor.Context;
+import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
+import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
+import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.http.Protocol;
+import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
+import software.amazon.awssdk.services.dynamodb.model.AttributeDefinition;
+import software.amazon.awssdk.services.dynamodb.model.AttributeValue;
+import software.amazon.awssdk.services.dynamodb.model.BillingMode;
+import software.amazon.awssdk.services.dynamodb.model.ConditionalCheckFailedException;
+import software.amazon.awssdk.services.dynamodb.model.KeySchemaElement;
+import software.amazon.awssdk.services.dynamodb.model.KeyType;
+import software.amazon.awssdk.services.dynamodb.model.ReturnValue;
+import software.amazon.awssdk.services.dynamodb.model.ReturnValuesOnConditionCheckFailure;
+import software.amazon.awssdk.services.dynamodb.model.ScalarAttributeType;
+import software.amazon.awssdk.services.dynamodb.model.UpdateItemRequest;
+import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
+import software.amazon.awssdk.services.kinesis.model.ChildShard;
+import software.amazon.awssdk.services.kinesis.model.EncryptionType;
+import software.amazon.awssdk.services.kinesis.model.GetRecordsResponse;
+import software.amazon.awssdk.services.kinesis.model.GetShardIteratorRequest;
+import software.amazon.awssdk.services.kinesis.model.ListShardsResponse;
+import software.amazon.awssdk.services.kinesis.model.PutRecordResponse;
+import software.amazon.awssdk.services.kinesis.model.PutRecordsRequestEntry;
+import software.amazon.awssdk.services.kinesis.model.PutRecordsResponse;
+import software.amazon.awssdk.services.kinesis.model.PutRecordsResultEntry;
+import software.amazon.awssdk.services.kinesis.model.Record;
+import software.amazon.awssdk.services.kinesis.model.Shard;
+import software.amazon.awssdk.services.kinesis.model.ShardFilterType;
+import software.amazon.awssdk.services.kinesis.model.ShardIteratorType;
+import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
+import software.amazon.awssdk.services.kinesis.model.StreamMode;
+import software.amazon.awssdk.services.kinesis.model.StreamStatus;
+
+/**
+ * The AWS SDK for Java v2 with its Netty client, in CBOR, lives through a stream's whole life: once
+ * over HTTP/2 (prior knowledge), once over HTTP/1.1. Expected values come from the API reference.
+ */
+public final class Life {
+    private static final String FIRST = "shardId-000000000000";
+    private static final String SECOND = "shardId-000000000001";
+    private static final BigInteger TOP = BigInteger.TWO.pow(128).subtract(BigInteger.ONE);
+
+    /** What was put, as the answer to PutRecord and the request told it. */
+    private record Sent(String number, String key, SdkBytes data) {}
+
+    private final String stream;
+    private final KinesisAsyncClient kinesis;
+    private final Set<String> contentTypes = ConcurrentHashMap.newKeySet();
+    private final Map<String, List<Sent>> sent = new HashMap<>();
+
+    private Life(Protocol protocol) {
+        stream = "life-java-" + protocol.name().toLowerCase().replace("_", "");
+        sent.put(FIRST, new ArrayList<>());
+        sent.put(SECOND, new ArrayList<>());
+        kinesis =
+                KinesisAsyncClient.builder()
+                        .endpointOverride(Checks.ENDPOINT)
+                        .region(Region.US_EAST_1)
+                        .credentialsProvider(Checks.credentials("java"))
+                        .httpClientBuilder(NettyNioAsyncHttpClient.builder().protocol(protocol))
+                        .overrideConfiguration(
+                                o ->
+                                        o.retryStrategy(AwsRetryStrategy.doNotRetry())
+                                                .addExecutionInterceptor(new Seen()))
+                        .build();
+    }
+
+    /** Notes in which encoding both sides speak. */
+    private final class Seen implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission seen, ExecutionAttributes ignored) {
+            String asked = seen.httpRequest().firstMatchingHeader("Content-Type").orElse("none");
+            String told = seen.httpResponse().firstMatchingHeader("Content-Type").orElse("none");
+            contentTypes.add(asked + " " + told);
+        }
+    }
+
+    public static void main(String[] arguments) {
+        boolean good = true;
+        for (Protocol protocol : List.of(Protocol.HTTP2, Protocol.HTTP1_1)) {
+            Life life = new Life(protocol);
+            Checks checks = new Checks();
+            life.add(checks);
+            good &= checks.runAll("java " + protocol);
+            life.kinesis.close();
+        }
+        Checks checks = new Checks();
+        checks.check("a conditional update: the first wins, the second is told", Life::lease);
+        good &= checks.runAll("java dynamodb");
+        System.exit(good ? 0 : 1);
+    }
+
+    private void add(Checks checks) {
+        checks.check("CreateStream: CREATING, then ACTIVE; the name is taken", this::create);
+        checks.check("DescribeStreamSummary and ListStreams", this::describe);
+        checks.check("ListShards: pages, a start, filters, by ARN", this::list);
+        checks.check("PutRecord and PutRecords: the shard that holds the key's MD5", this::put);
+        checks.check("GetRecords: all, equal, in order, with its times", this::readAll);
+        checks.check("iterators of every type", this::iterators);
+        checks.check("a throttle: the sixth GetRecords in a second", this::throttle);
+        checks.check("row 1: PutRecords: only entries of the hot shard fail", this::hotShard);
+        checks.check("SplitShard, and the end of the closed shard with ChildShards", this::split);
+        checks.check("MergeShards: one child with two parents", this::merge);
+        checks.check("refusals have their own exceptions", this::refusals);
+        checks.check("row 18: all of it was CBOR, errors too", this::encoding);
+        checks.check("DeleteStream: DELETING, then gone", this::delete);
+    }
+
+    private StreamDescriptionSummary summary() {
+        return get(kinesis.describeStreamSummary(r -> r.streamName(stream)))
+                .streamDescriptionSummary();
+    }
+
+    private void active() {
+        until(
+                stream + " is ACTIVE",
+                () -> Optional.of(summary()).filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
+    }
+
+    private List<Shard> shards() {
+        return get(kinesis.listShards(r -> r.streamName(stream))).shards();
+    }
+
+    private static List<String> ids(List<Shard> shards) {
+        return shards.stream().map(Shard::shardId).toList();
+    }
+
+    private String iterator(String shard, ShardIteratorType type, String number, Instant time) {
+        GetShardIteratorRequest request =
+                GetShardIteratorRequest.builder()
+                        .streamName(stream)
+                        .shardId(shard)
+                        .shardIteratorType(type)
+                        .startingSequenceNumber(number)
+                        .timestamp(time)
+                        .build();
+        return paced(() -> kinesis.getShardIterator(request)).shardIterator();
+    }
+
+    private String trimHorizon(String shard) {
+        return iterator(shard, ShardIteratorType.TRIM_HORIZON, null, null);
+    }
+
+    private GetRecordsResponse page(String iterator, Integer limit) {
+        return paced(() -> kinesis.getRecords(r -> r.shardIterator(iterator).limit(limit)));
+    }
+
+    /** Reads to the tip or to the end of the shard; gives the last answer. */
+    private GetRecordsResponse read(String iterator, List<Record> into) {
+        for (int pages = 0; pages < 1000; pages++) {
+            GetRecordsResponse answer = page(iterator, null);
+            into.addAll(answer.records());
+            iterator = answer.nextShardIterator();
+            if (iterator == null || answer.millisBehindLatest() == 0) {
+                return answer;
+            }
+        }
+        throw new AssertionError("no end of pages");
+    }
+
+    private PutRecordResponse put(String hashKey, String text) {
+        SdkBytes data = SdkBytes.fromUtf8String(text);
+        PutRecordResponse answer =
+                get(
+                        kinesis.putRecord(
+                                r ->
+                                        r.streamName(stream)
+                                                .partitionKey("key")
+                                                .explicitHashKey(hashKey)
+                                                .data(data)));
+        sent.get(answer.shardId()).add(new Sent(answer.sequenceNumber(), "key", data));
+        return answer;
+    }
+
+    private void create() {
+        get(kinesis.createStream(r -> r.streamName(stream).shardCount(2)));
+        equal(summary().streamStatus(), StreamStatus.CREATING, "status");
+        refused(
+                "ResourceInUseException",
+                () -> kinesis.createStream(r -> r.streamName(stream).shardCount(2)));
+        get(
+                kinesis.waiter()
+                        .waitUntilStreamExists(
+                                r -> r.streamName(stream),
+                                Checks::shortly));
+    }
+
+    private void describe() {
+        StreamDescriptionSummary found = summary();
+        equal(found.streamName(), stream, "name");
+        hold(
+                found.streamARN().matches("arn:aws:kinesis:us-east-1:\\d{12}:stream/" + stream),
+                found.streamARN());
+        equal(found.streamStatus(), StreamStatus.ACTIVE, "status");
+        equal(found.retentionPeriodHours(), 24, "retention");
+        equal(found.openShardCount(), 2, "shards");
+        equal(found.consumerCount(), 0, "consumers");
+        equal(found.encryptionType(), EncryptionType.NONE, "encryption");
+        equal(found.streamModeDetails().streamMode(), StreamMode.PROVISIONED, "mode");
+        recent(found.streamCreationTimestamp());
+        hold(
+                get(kinesis.listStreams(r -> r.limit(100))).streamNames().contains(stream),
+                "ListStreams does not name it");
+    }
+
+    private static void recent(Instant moment) {
+        Duration age = Duration.between(moment, Instant.now());
+        hold(age.toMillis() > -1000 && age.toMillis() < 120_000, "age " + age);
+    }
+
+    private void list() {
+        ListShardsResponse page = get(kinesis.listShards(r -> r.streamName(stream).maxResults(1)));
+        equal(ids(page.shards()), List.of(FIRST), "first page");
+        String token = page.nextToken();
+        page = get(kinesis.listShards(r -> r.nextToken(token)));
+        equal(ids(page.shards()), List.of(SECOND), "second page");
+        equal(page.nextToken(), null, "token of the last page");
+        refused(
+                "InvalidArgumentException",
+                () -> kinesis.listShards(r -> r.streamName(stream).nextToken(token)));
+        String arn = summary().streamARN();
+        equal(get(kinesis.listShards(r -> r.streamARN(arn))).shards(), shards(), "by ARN");
+        equal(
+                ids(
+                        get(kinesis.listShards(
+                                        r -> r.streamName(stream).exclusiveStartShardId(FIRST)))
+                                .shards()),
+                List.of(SECOND),
+                "start");
+        Instant created = summary().streamCreationTimestamp();
+        equal(
+                ids(
+                        get(kinesis.listShards(
+                                        r ->
+                                                r.streamName(stream)
+                                                        .streamCreationTimestamp(created)
+                                                        .shardFilter(
+                                                                f ->
+                                                                        f.type(
+                                                                                        ShardFilterType
+                                                                                                .AT_TIMESTAMP)
+                                                                                .timestamp(
+                                                                                        Instant
+                                                                                                .now()))))
+                                .shards()),
+                List.of(FIRST, SECOND),
+                "filter");
+    }
+
+    private void put() throws Exception {
+        BigInteger cut = new BigInteger(shards().get(1).hashKeyRange().startingHashKey());
+        byte[] all = new byte[256];
+        for (int i = 0; i < all.length; i++) {
+            all[i] = (byte) i;
+        }
+        SdkBytes data = SdkBytes.fromByteArray(all);
+        for (int i = 0; i < 20; i++) {
+            String key = "schlüssel-" + i;
+            PutRecordResponse answer =
+                    get(kinesis.putRecord(r -> r.streamName(stream).partitionKey(key).data(data)));
+            equal(answer.shardId(), shardOf(key, cut), key);
+            sent.get(answer.shardId()).add(new Sent(answer.sequenceNumber(), key, data));
+        }
+        List<PutRecordsRequestEntry> entries = new ArrayList<>();
+        for (int i = 0; i < 500; i++) {
+            SdkBytes text = SdkBytes.fromUtf8String("record " + i);
+            entries.add(
+                    PutRecordsRequestEntry.builder().partitionKey("k" + i).data(text).build());
+        }
+        PutRecordsResponse answer =
+                get(kinesis.putRecords(r -> r.streamName(stream).records(entries)));
+        equal(answer.failedRecordCount(), 0, "failed");
+        equal(answer.records().size(), 500, "answers");
+        for (int i = 0; i < 500; i++) {
+            PutRecordsRequestEntry entry = entries.get(i);
+            PutRecordsResultEntry result = answer.records().get(i);
+            equal(result.shardId(), shardOf(entry.partitionKey(), cut), entry.partitionKey());
+            sent.get(result.shardId())
+                    .add(new Sent(result.sequenceNumber(), entry.partitionKey(), entry.data()));
+        }
+    }
+
+    private static String shardOf(String key, BigInteger cut) throws Exception {
+        byte[] digest =
+                MessageDigest.getInstance("MD5").digest(key.getBytes(StandardCharsets.UTF_8));
+        return new BigInteger(1, digest).compareTo(cut) < 0 ? FIRST : SECOND;
+    }
+
+    private void readAll() {
+        for (String shard : List.of(FIRST, SECOND)) {
+            List<Record> records = new ArrayList<>();
+            GetRecordsResponse last = read(trimHorizon(shard), records);
+            List<Sent> got =
+                    records.stream()
+                            .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
+                            .toList();
+            equal(got, sent.get(shard), shard);
+            hold(last.nextShardIterator() != null, "an open shard ended");
+            for (Record record : records) {
+                recent(record.approximateArrivalTimestamp());
+            }
+        }
+    }
+
+    private void iterators() {
+        List<Sent> there = sent.get(FIRST);
+        String number = there.get(3).number();
+        String at = iterator(FIRST, ShardIteratorType.AT_SEQUENCE_NUMBER, number, null);
+        equal(page(at, 1).records().get(0).sequenceNumber(), number, "AT_SEQUENCE_NUMBER");
+        at = iterator(FIRST, ShardIteratorType.AFTER_SEQUENCE_NUMBER, number, null);
+        equal(
+                page(at, 1).records().get(0).sequenceNumber(),
+                there.get(4).number(),
+                "AFTER_SEQUENCE_NUMBER");
+        Instant hourAgo = Instant.now().minusSeconds(3600);
+        at = iterator(FIRST, ShardIteratorType.AT_TIMESTAMP, null, hourAgo);
+        equal(
+                page(at, 1).records().get(0).sequenceNumber(),
+                there.get(0).number(),
+                "AT_TIMESTAMP");
+        pause(5);
+        at = iterator(FIRST, ShardIteratorType.AT_TIMESTAMP, null, Instant.now());
+        equal(page(at, 1).records(), List.of(), "AT_TIMESTAMP after the last record");
+        at = iterator(FIRST, ShardIteratorType.LATEST, null, null);
+        String late = put("0", "late").sequenceNumber();
+        List<Record> records = new ArrayList<>();
+        read(at, records);
+        equal(records.stream().map(Record::sequenceNumber).toList(), List.of(late), "LATEST");
+        String future = "InvalidArgumentException";
+        refused(
+                future,
+                () ->
+                        kinesis.getShardIterator(
+                                r ->
+                                        r.streamName(stream)
+                                                .shardId(SECOND)
+                                                .shardIteratorType(ShardIteratorType.AT_TIMESTAMP)
+                                                .timestamp(Instant.now().plusSeconds(3600))));
+    }
+
+    private void throttle() {
+        String at = trimHorizon(SECOND);
+        pause(1000);
+        for (int i = 0; i < 5; i++) {
+            get(kinesis.getRecords(r -> r.shardIterator(at).limit(1)));
+        }
+        String text =
+                refused(THROTTLED, () -> kinesis.getRecords(r -> r.shardIterator(at).limit(1)))
+                        .getMessage();
+        hold(text.contains(SECOND), text);
+    }
+
+    private void hotShard() {
+        pause(1000);
+        List<PutRecordsRequestEntry> entries = new ArrayList<>();
+        for (int i = 0; i < 12; i++) {
+            boolean hot = i % 2 == 1;
+            entries.add(
+                    PutRecordsRequestEntry.builder()
+                            .partitionKey("k")
+                            .explicitHashKey(hot ? "0" : TOP.toString())
+                            .data(SdkBytes.fromByteArray(new byte[hot ? 300 * 1024 : 10]))
+                            .build());
+        }
+        PutRecordsResponse answer =
+                get(kinesis.putRecords(r -> r.streamName(stream).records(entries)));
+        List<Integer> failed = new ArrayList<>();
+        for (int i = 0; i < 12; i++) {
+            PutRecordsResultEntry result = answer.records().get(i);
+            if (result.errorCode() == null) {
+                sent.get(result.shardId())
+                        .add(new Sent(result.sequenceNumber(), "k", entries.get(i).data()));
+            } else {
+                failed.add(i);
+                equal(result.errorCode(), THROTTLED, "code");
+                hold(result.errorMessage().contains(FIRST), result.errorMessage());
+            }
+        }
+        equal(failed, List.of(7, 9, 11), "failed entries");
+        equal(answer.failedRecordCount(), failed.size(), "FailedRecordCount");
+    }
+
+    private void split() {
+        BigInteger cut = new BigInteger(shards().get(0).hashKeyRange().endingHashKey()).shiftRight(1);
+        get(
+                kinesis.splitShard(
+                        r ->
+                                r.streamName(stream)
+                                        .shardToSplit(FIRST)
+                                        .newStartingHashKey(cut.toString())));
+        equal(summary().streamStatus(), StreamStatus.UPDATING, "status");
+        refused(
+                "ResourceInUseException",
+                () ->
+                        kinesis.splitShard(
+                                r ->
+                                        r.streamName(stream)
+                                                .shardToSplit(SECOND)
+                                                .newStartingHashKey(
+                                                        TOP.subtract(BigInteger.TEN).toString())));
+        active();
+        List<Shard> found = shards();
+        hold(found.get(0).sequenceNumberRange().endingSequenceNumber() != null, "parent is open");
+        List<Shard> children = found.subList(2, 4);
+        for (Shard child : children) {
+            equal(child.parentShardId(), FIRST, "parent");
+            equal(child.adjacentParentShardId(), null, "adjacent parent");
+        }
+        equal(
+                children.get(0).hashKeyRange().endingHashKey(),
+                cut.subtract(BigInteger.ONE).toString(),
+                "end of the first child");
+        equal(children.get(1).hashKeyRange().startingHashKey(), cut.toString(), "second child");
+        List<Record> records = new ArrayList<>();
+        GetRecordsResponse last = read(trimHorizon(FIRST), records);
+        equal(
+                records.stream().map(Record::sequenceNumber).toList(),
+                sent.get(FIRST).stream().map(Sent::number).toList(),
+                "all of the parent");
+        equal(last.nextShardIterator(), null, "iterator at the end");
+        List<ChildShard> expected =
+                children.stream()
+                        .map(
+                                c ->
+                                        ChildShard.builder()
+                                                .shardId(c.shardId())
+                                                .parentShards(FIRST)
+                                                .hashKeyRange(c.hashKeyRange())
+                                                .build())
+                        .toList();
+        equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
+    }
+
+    private void merge() {
+        List<String> parents = ids(shards()).subList(2, 4);
+        get(
+                kinesis.mergeShards(
+                        r ->
+                                r.streamName(stream)
+                                        .shardToMerge(parents.get(0))
+                                        .adjacentShardToMerge(parents.get(1))));
+        active();
+        Shard merged = shards().get(4);
+        equal(merged.parentShardId(), parents.get(0), "parent");
+        equal(merged.adjacentParentShardId(), parents.get(1), "adjacent parent");
+        for (String parent : parents) {
+            GetRecordsResponse last = read(trimHorizon(parent), new ArrayList<>());
+            equal(last.nextShardIterator(), null, "iterator at the end");
+            equal(last.childShards().size(), 1, "children");
+            ChildShard child = last.childShards().get(0);
+            equal(child.shardId(), merged.shardId(), "child");
+            equal(new TreeSet<>(child.parentShards()), new TreeSet<>(parents), "its parents");
+            equal(child.hashKeyRange(), merged.hashKeyRange(), "its range");
+        }
+        List<String> latest =
+                ids(
+                        get(kinesis.listShards(
+                                        r ->
+                                                r.streamName(stream)
+                                                        .shardFilter(
+                                                                f ->
+                                                                        f.type(
+                                                                                ShardFilterType
+                                                                                        .AT_LATEST))))
+                                .shards());
+        equal(latest, List.of(SECOND, merged.shardId()), "AT_LATEST");
+        List<String> horizon =
+                ids(
+                        get(kinesis.listShards(
+                                        r ->
+                                                r.streamName(stream)
+                                                        .shardFilter(
+                                                                f ->
+                                                                        f.type(
+                                                                                ShardFilterType
+                                                                                        .AT_TRIM_HORIZON))))
+                                .shards());
+        equal(horizon, List.of(FIRST, SECOND), "row 7: AT_TRIM_HORIZON");
+    }
+
+    private void refusals() {
+        SdkBytes data = SdkBytes.fromUtf8String("x");
+        refused(
+                "ValidationException",
+                () ->
+                        kinesis.putRecord(
+                                r -> r.streamName("not a name").partitionKey("k").data(data)));
+        refused(
+                "ValidationException",
+                () ->
+                        kinesis.getShardIterator(
+                                r ->
+                                        r.streamName(stream)
+                                                .shardId(FIRST)
+                                                .shardIteratorType("NEWEST")));
+        refused(INVALID, () -> kinesis.putRecords(r -> r.streamName(stream).records(List.of())));
+        List<PutRecordsRequestEntry> many =
+                Collections.nCopies(
+                        501, PutRecordsRequestEntry.builder().partitionKey("k").data(data).build());
+        refused(INVALID, () -> kinesis.putRecords(r -> r.streamName(stream).records(many)));
+        refused(
+                "InvalidArgumentException",
+                () -> kinesis.getRecords(r -> r.shardIterator("garbage")));
+        refused("ResourceNotFoundException", () -> kinesis.listShards(r -> r.streamName("nowhere")));
+        String text =
+                refused(
+                                "UnknownOperationException",
+                                () -> kinesis.describeAccountSettings(r -> {}))
+                        .getMessage();
+        hold(text.contains("DescribeAccountSettings"), text);
+    }
+
+    private void encoding() {
+        String cbor = "application/x-amz-cbor-1.1";
+        // An answer without a body may go without a type.
+        for (String pair : contentTypes) {
+            hold(
+                    pair.equals(cbor + " " + cbor) || pair.equals(cbor + " none"),
+                    "request and answer were " + pair);
+        }
+        hold(contentTypes.contains(cbor + " " + cbor), "nothing was seen");
+    }
+
+    private void delete() {
+        get(kinesis.deleteStream(r -> r.streamName(stream)));
+        equal(summary().streamStatus(), StreamStatus.DELETING, "status");
+        get(
+                kinesis.waiter()
+                        .waitUntilStreamNotExists(
+                                r -> r.streamName(stream),
+                                Checks::shortly));
+        refused(
+                "ResourceNotFoundException",
+                () -> kinesis.describeStreamSummary(r -> r.streamName(stream)));
+    }
+
+    private static void lease() {
+        try (DynamoDbAsyncClient dynamo =
+                DynamoDbAsyncClient.builder()
+                        .endpointOverride(Checks.ENDPOINT)
+                        .region(Region.US_EAST_1)
+                        .credentialsProvider(Checks.credentials("java"))
+                        .overrideConfiguration(
+                                o -> o.retryStrategy(AwsRetryStrategy.doNotRetry()))
+                        .build()) {
+            String table = "leases-java";
+            get(
+                    dynamo.createTable(
+                            r ->
+                                    r.tableName(table)
+                                            .keySchema(
+                                                    KeySchemaElement.builder()
+                                                            .attributeName("leaseKey")
+                                                            .keyType(KeyType.HASH)
+                                                            .build())
+                                            .attributeDefinitions(
+                                                    AttributeDefinition.builder()
+                                                            .attributeName("leaseKey")
+                                                            .attributeType(ScalarAttributeType.S)
+                                                            .build())
+                                            .billingMode(BillingMode.PAY_PER_REQUEST)));
+            get(
+                    dynamo.waiter()
+                            .waitUntilTableExists(
+                                    r -> r.tableName(table),
+                                    Checks::shortly));
+            Map<String, AttributeValue> key =
+                    Map.of("leaseKey", AttributeValue.fromS("shardId-000000000000"));
+            Map<String, AttributeValue> first = new HashMap<>(key);
+            first.put("leaseCounter", AttributeValue.fromN("1"));
+            get(dynamo.putItem(r -> r.tableName(table).item(first)));
+            UpdateItemRequest update =
+                    UpdateItemRequest.builder()
+                            .tableName(table)
+                            .key(key)
+                            .updateExpression("SET leaseCounter = leaseCounter + :one")
+                            .conditionExpression("leaseCounter = :seen")
+                            .expressionAttributeValues(
+                                    Map.of(
+                                            ":one", AttributeValue.fromN("1"),
+                                            ":seen", AttributeValue.fromN("1")))
+                            .returnValues(ReturnValue.ALL_NEW)
+                            .returnValuesOnConditionCheckFailure(
+                                    ReturnValuesOnConditionCheckFailure.ALL_OLD)
+                            .build();
+            Map<String, AttributeValue> second = new HashMap<>(first);
+            second.put("leaseCounter", AttributeValue.fromN("2"));
+            equal(get(dynamo.updateItem(update)).attributes(), second, "after the first update");
+            try {
+                get(dynamo.updateItem(update));
+                throw new AssertionError("a stale condition was accepted");
+            } catch (ConditionalCheckFailedException error) {
+                equal(error.item(), second, "what the loser is told");
+            }
+            get(dynamo.deleteTable(r -> r.tableName(table)));
+        }
+    }
+}
