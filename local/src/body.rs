@@ -8,6 +8,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
 
 /// The body of an answer of [`Local::handle_streaming`](crate::Local::handle_streaming).
 ///
@@ -17,6 +19,26 @@ pub struct AnswerBody {
     kind: Kind,
     /// Ends the body early, without an error.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    cut: Option<Cut>,
+    /// What a trickle holds back, and until when.
+    held: Option<(Bytes, Pin<Box<Sleep>>)>,
+    broken: Option<Broken>,
+}
+
+/// A body that broke off.
+#[derive(Debug, Clone, Copy)]
+enum Broken {
+    Written,
+    Sent,
+}
+
+/// How a fault lets a body break off or drag on. Its announced length stays what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It breaks off after so many bytes.
+    Truncate(usize),
+    /// It comes in pieces of so many bytes, with a pause before each.
+    Trickle { bytes: usize, every: Duration },
 }
 
 enum Kind {
@@ -30,6 +52,9 @@ impl AnswerBody {
         Self {
             kind: Kind::Whole(bytes.into()),
             end: None,
+            cut: None,
+            held: None,
+            broken: None,
         }
     }
 
@@ -37,6 +62,9 @@ impl AnswerBody {
         Self {
             kind: Kind::Events(Box::new(subscription)),
             end: None,
+            cut: None,
+            held: None,
+            broken: None,
         }
     }
 
@@ -48,13 +76,63 @@ impl AnswerBody {
         }
     }
 
-    /// All of a body that is whole; none of one that comes in events.
+    /// The same, but it breaks off or drags on.
+    pub(crate) fn cut(self, cut: Option<Cut>) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// All of a body that is whole; none of one that comes in events, or that a fault cuts.
     #[must_use]
     pub fn as_whole(&self) -> Option<&Bytes> {
         match &self.kind {
-            Kind::Whole(bytes) => Some(bytes),
-            Kind::Events(_) | Kind::Ended => None,
+            Kind::Whole(bytes) if self.cut.is_none() => Some(bytes),
+            Kind::Whole(_) | Kind::Events(_) | Kind::Ended => None,
         }
+    }
+
+    /// The next piece of what a trickle holds.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let (Some((mut rest, mut pause)), Some(Cut::Trickle { bytes, every })) =
+            (self.held.take(), self.cut)
+        else {
+            return Poll::Ready(None);
+        };
+        if pause.as_mut().poll(cx).is_pending() {
+            self.held = Some((rest, pause));
+            return Poll::Pending;
+        }
+        let piece = rest.split_to(bytes.min(rest.len()));
+        if !rest.is_empty() {
+            self.held = Some((rest, Box::pin(tokio::time::sleep(every))));
+        }
+        Poll::Ready(Some(piece))
+    }
+
+    /// The next part of an uncut body; none at its end.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            self.end = None;
+            self.kind = Kind::Ended;
+        }
+        let part = match &mut self.kind {
+            Kind::Events(subscription) => match subscription.poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame,
+            },
+            Kind::Whole(bytes) if !bytes.is_empty() => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Ended;
+                Some(bytes)
+            }
+            Kind::Whole(_) | Kind::Ended => None,
+        };
+        if part.is_none() {
+            self.kind = Kind::Ended;
+            self.end = None;
+        }
+        Poll::Ready(part)
     }
 }
 
@@ -76,32 +154,49 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ConnectionLost>>> {
-        if let Some(end) = &mut self.end
-            && end.as_mut().poll(cx).is_ready()
-        {
-            self.end = None;
-            self.kind = Kind::Ended;
-        }
-        let frame = match &mut self.kind {
-            Kind::Events(subscription) => match subscription.poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame,
-            },
-            Kind::Whole(bytes) if !bytes.is_empty() => {
-                let bytes = std::mem::take(bytes);
-                self.kind = Kind::Ended;
-                Some(bytes)
+        let body = &mut *self;
+        match body.broken {
+            Some(Broken::Written) => {
+                // What came before is sent before the connection breaks.
+                body.broken = Some(Broken::Sent);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Kind::Whole(_) | Kind::Ended => None,
-        };
-        if frame.is_none() {
-            self.kind = Kind::Ended;
-            self.end = None;
+            Some(Broken::Sent) => {
+                body.kind = Kind::Ended;
+                return Poll::Ready(Some(Err(ConnectionLost)));
+            }
+            None => {}
         }
-        Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
+        if body.held.is_none() {
+            match body.poll_part(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(mut part)) => match &mut body.cut {
+                    None => return Poll::Ready(Some(Ok(Frame::data(part)))),
+                    Some(Cut::Truncate(left)) => {
+                        if part.len() > *left {
+                            part.truncate(*left);
+                            body.broken = Some(Broken::Written);
+                        } else {
+                            *left -= part.len();
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                    Some(Cut::Trickle { every, .. }) => {
+                        body.held = Some((part, Box::pin(tokio::time::sleep(*every))));
+                    }
+                },
+            }
+        }
+        body.poll_piece(cx)
+            .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.held.is_some() || self.broken.is_some() {
+            return false;
+        }
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Events(_) => false,

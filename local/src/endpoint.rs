@@ -1,28 +1,32 @@
 //! The endpoint: requests in, answers out, whichever way they come.
 
 use crate::body::AnswerBody;
+use crate::dynamo::store::{Store, StoreCall};
 use crate::dynamo::{self, thread::DynamoThread};
 use crate::error::{ConnectionLost, LocalError};
-use crate::faults::{FaultAction, Faults};
-use crate::http::date;
+use crate::faults::plan::Plan;
+use crate::faults::{Call, Faults};
+use crate::http::{control_path, date};
 use crate::journal::{Journal, RequestSeen};
 use crate::kinesis::{Kinesis, Operation, Twist};
 use crate::options::LocalOptions;
+use crate::protocol::{Protocol, Route, caller};
+use crate::recorders::{self, Asked, Recorders};
 use crate::refusal::Refusal;
+use crate::service::Service;
+use crate::signature::Verifier;
 use crate::wire::{Encoding, Fields};
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
-use dynoxide::Database;
 use http_body_util::BodyExt;
 use runtime::{Chance, TokioClock, WallClock};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-const KINESIS: &str = "Kinesis_20131202";
-/// The content type of a SubscribeToShard's answer.
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
-const DYNAMODB: &str = "DynamoDB_20120810";
 
 /// An endpoint that answers as Kinesis Data Streams and DynamoDB do, with everything in memory.
 /// Clones are handles on the same endpoint.
@@ -47,7 +51,9 @@ pub struct Local {
 
 struct Inner {
     kinesis: Kinesis,
-    dynamo: Database,
+    dynamo: Store,
+    recorders: Recorders,
+    verifier: Verifier,
     faults: Faults,
     journal: Journal,
     chance: Chance,
@@ -79,6 +85,30 @@ struct Answer {
     error: Option<Cow<'static, str>>,
 }
 
+/// A request on its way through: what the journal and the faults are told.
+struct Visit {
+    service: Option<Service>,
+    operation: String,
+    protocol: Protocol,
+    resource: Option<String>,
+    shard: Option<String>,
+    caller: Option<String>,
+    began: SystemTime,
+    request_id: String,
+}
+
+impl Visit {
+    fn call(&self) -> Call<'_> {
+        Call {
+            service: self.service,
+            operation: &self.operation,
+            resource: self.resource.as_deref(),
+            shard: self.shard.as_deref(),
+            caller: self.caller.as_deref(),
+        }
+    }
+}
+
 impl Local {
     /// An endpoint without streams and tables.
     ///
@@ -90,12 +120,14 @@ impl Local {
             Some(clock) => Arc::clone(clock),
             None => Arc::new(TokioClock::new()),
         };
-        let dynamo = dynamo::open(Arc::clone(&clock))?;
+        let dynamo = Store::open(Arc::clone(&clock))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 kinesis: Kinesis::new(&options, Arc::clone(&clock), &chance),
                 dynamo,
-                faults: Faults::default(),
+                recorders: Recorders::new(&options, &chance),
+                verifier: Verifier::new(&options.region, &options.verify_signatures),
+                faults: Faults::seeded(chance.fork()),
                 journal: Journal::new(options.journal),
                 chance,
                 clock,
@@ -172,8 +204,12 @@ impl Local {
         &self.inner.kinesis
     }
 
-    pub(crate) fn database(&self) -> &Database {
+    pub(crate) fn store(&self) -> &Store {
         &self.inner.dynamo
+    }
+
+    pub(crate) fn recorders(&self) -> &Recorders {
+        &self.inner.recorders
     }
 
     pub(crate) async fn answer(
@@ -182,65 +218,68 @@ impl Local {
         dynamo: Dynamo<'_>,
     ) -> Result<Response<AnswerBody>, ConnectionLost> {
         let (head, body) = request.into_parts();
-        if head.method == Method::GET {
-            return Ok(self.respond(Answer {
-                status: 200,
-                content_type: "text/plain",
-                body: AnswerBody::whole(&b"kinesis-local is listening\n"[..]),
-                error: None,
-            }));
+        if head.uri.path().starts_with(control_path::PREFIX) {
+            return Ok(control_path::answer(self, &head, &body));
         }
-        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
-        let target = text("x-amz-target").unwrap_or_default();
-        let content_type = text("content-type").unwrap_or_default();
-        let (service, operation) = target.split_once('.').unwrap_or(("", target));
-        match service {
-            KINESIS => self.kinesis_request(operation, content_type, &body).await,
-            DYNAMODB => self.dynamo_request(operation, body, dynamo).await,
-            _ => {
-                let encoding = Encoding::of_content_type(content_type).unwrap_or(Encoding::Json);
-                let refusal = unknown_operation(target);
-                let answer = Answer::refusal(encoding, &refusal);
-                self.note(target, None, Some(&answer));
-                Ok(self.respond(answer))
+        if head.method == Method::GET {
+            let mut response =
+                Response::new(AnswerBody::whole(&b"kinesis-local is listening\n"[..]));
+            let kind = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            return Ok(response);
+        }
+        let (route, spoken) = Route::of(&head, &body);
+        let mut visit = Visit {
+            service: route.service,
+            operation: route.operation,
+            protocol: route.protocol,
+            resource: None,
+            shard: None,
+            caller: caller(&head),
+            began: self.inner.clock.now(),
+            request_id: self.inner.chance.uuid(),
+        };
+        if let Err(refusal) = spoken {
+            return Ok(self.refuse(&visit, &refusal));
+        }
+        match route.service {
+            Some(Service::Kinesis) => self.kinesis_request(&mut visit, &head, &body).await,
+            Some(Service::DynamoDb) => self.dynamo_request(&mut visit, &head, body, dynamo).await,
+            Some(service) => self.recorded(&mut visit, service, &head, &body).await,
+            None => {
+                let refusal = unknown_operation(&visit.operation);
+                Ok(self.refuse(&visit, &refusal))
             }
         }
     }
 
     async fn kinesis_request(
         &self,
-        name: &str,
-        content_type: &str,
+        visit: &mut Visit,
+        head: &Parts,
         body: &[u8],
     ) -> Result<Response<AnswerBody>, ConnectionLost> {
-        let Some(encoding) = Encoding::of_content_type(content_type) else {
-            let refusal = Refusal::serialization(format!(
-                "Content-Type '{content_type}' is neither application/x-amz-json-1.1 nor \
-                 application/x-amz-cbor-1.1"
-            ));
-            let answer = Answer::refusal(Encoding::Json, &refusal);
-            self.note(name, None, Some(&answer));
-            return Ok(self.respond(answer));
+        let encoding = match visit.protocol {
+            Protocol::Aws(encoding) => encoding,
+            _ => Encoding::Json,
         };
         let decoded = encoding.decode(body);
         let fields = decoded
             .as_ref()
             .map(|document| Fields::new(document, encoding))
             .map_err(Clone::clone);
-        let resource = fields
-            .as_ref()
-            .ok()
-            .and_then(|fields| self.inner.kinesis.resource(*fields));
-        let action = self.inner.faults.strike(name, resource.as_deref());
-        let plan = self.plan(name, resource.as_deref(), action).await?;
-        let outcome = match plan.refusal {
-            Some(refusal) => Err(refusal),
-            None => {
-                fields.and_then(|fields| self.kinesis_call(name, fields, &plan.twist, encoding))
-            }
+        if let Ok(fields) = &fields {
+            visit.resource = self.inner.kinesis.resource(*fields);
+            visit.shard = self.inner.kinesis.shard(*fields);
+        }
+        let plan = match self.admit(visit, head, body).await? {
+            Admitted::To(plan) => plan,
+            Admitted::Answered(response) => return Ok(response),
         };
-        let answer = outcome.unwrap_or_else(|refusal| Answer::refusal(encoding, &refusal));
-        self.deliver(name, resource.as_deref(), answer, plan.lose)
+        let outcome = fields
+            .and_then(|fields| self.kinesis_call(&visit.operation, fields, &plan.twist, encoding));
+        let answer = outcome.unwrap_or_else(|refusal| refused(visit, &refusal));
+        self.deliver(visit, answer, &plan)
     }
 
     fn kinesis_call(
@@ -270,98 +309,173 @@ impl Local {
 
     async fn dynamo_request(
         &self,
-        operation: &str,
+        visit: &mut Visit,
+        head: &Parts,
         body: Bytes,
         dynamo: Dynamo<'_>,
     ) -> Result<Response<AnswerBody>, ConnectionLost> {
-        let resource = dynamo::resource(&body);
-        let action = self.inner.faults.strike(operation, resource.as_deref());
-        let plan = self.plan(operation, resource.as_deref(), action).await?;
-        let answer = match (plan.refusal, dynamo) {
-            (Some(refusal), _) => dynamo::Answer::refusal(refusal),
-            (None, Dynamo::Inline) => dynamo::call(&self.inner.dynamo, operation, &body),
-            (None, Dynamo::Thread(thread)) => {
-                thread.call(operation, body).await.unwrap_or_else(|| {
-                    dynamo::Answer::refusal(Refusal {
-                        status: 500,
-                        ..Refusal::new("InternalServerError", "The DynamoDB thread is gone.")
-                    })
+        visit.resource = dynamo::resource(&body);
+        let freezes = self.inner.faults.freezes();
+        let plan = match self.admit(visit, head, &body).await? {
+            Admitted::To(plan) => plan,
+            Admitted::Answered(response) => return Ok(response),
+        };
+        let call = StoreCall {
+            operation: visit.operation.clone(),
+            body,
+            twist: plan.store,
+            freezes,
+            host: host(head),
+        };
+        let answer = match dynamo {
+            Dynamo::Inline => self.inner.dynamo.call(&call),
+            Dynamo::Thread(thread) => thread.call(call).await.unwrap_or_else(|| {
+                dynamo::Answer::refusal(Refusal {
+                    status: 500,
+                    ..Refusal::new("InternalServerError", "The DynamoDB thread is gone.")
                 })
-            }
+            }),
         };
         let answer = Answer {
             status: answer.status,
-            content_type: "application/x-amz-json-1.0",
+            content_type: visit.protocol.content_type(),
             body: AnswerBody::whole(answer.body),
             error: answer.error,
         };
-        self.deliver(operation, resource.as_deref(), answer, plan.lose)
+        self.deliver(visit, answer, &plan)
     }
 
-    /// Turns a fault into what is to be done; waits if it is a delay.
-    async fn plan(
+    /// Firehose, CloudWatch and STS.
+    async fn recorded(
         &self,
-        operation: &str,
-        resource: Option<&str>,
-        action: Option<FaultAction>,
-    ) -> Result<Plan, ConnectionLost> {
-        let mut plan = Plan::default();
-        match action {
-            None => {}
-            Some(FaultAction::Error {
-                status,
-                code,
-                message,
-            }) => {
-                plan.refusal = Some(Refusal {
-                    status,
-                    code: Cow::Owned(code),
-                    message,
-                });
-            }
-            Some(FaultAction::LoseAnswer) => plan.lose = true,
-            Some(FaultAction::Refuse) => {
-                self.note(operation, resource, None);
-                return Err(ConnectionLost);
-            }
-            Some(FaultAction::Delay(delay)) => tokio::time::sleep(delay).await,
-            Some(FaultAction::SplitEntries { every, code }) => {
-                plan.twist = Twist::SplitEntries { every, code };
-            }
-            Some(FaultAction::ExpireIterator) => plan.twist = Twist::ExpireIterator,
+        visit: &mut Visit,
+        service: Service,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Response<AnswerBody>, ConnectionLost> {
+        let compressed = head.headers.get(header::CONTENT_ENCODING);
+        let compressed = compressed.map(|name| name.to_str().unwrap_or("unreadable"));
+        let plain = recorders::plain(compressed, body);
+        let document = plain
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|plain| recorders::decode(visit.protocol, plain));
+        visit.resource = document.as_ref().ok().and_then(recorders::resource);
+        let plan = match self.admit(visit, head, body).await? {
+            Admitted::To(plan) => plan,
+            Admitted::Answered(response) => return Ok(response),
+        };
+        let outcome = document.and_then(|document| {
+            let asked = Asked {
+                service,
+                operation: &visit.operation,
+                protocol: visit.protocol,
+                document: &document,
+                size: body.len(),
+                caller: visit.caller.as_deref(),
+                twist: &plan.twist,
+                now: runtime::time::epoch_millis(self.inner.clock.now()),
+                request_id: &visit.request_id,
+            };
+            self.inner.recorders.call(&asked, &self.inner.verifier)
+        });
+        let answer = match outcome {
+            Ok(body) => Answer {
+                status: 200,
+                content_type: visit.protocol.content_type(),
+                body: AnswerBody::whole(body),
+                error: None,
+            },
+            Err(refusal) => refused(visit, &refusal),
+        };
+        self.deliver(visit, answer, &plan)
+    }
+
+    /// Lets faults strike, waits if one delays, and checks the signature: what is not answered by
+    /// that is to be carried out.
+    async fn admit(
+        &self,
+        visit: &Visit,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Admitted, ConnectionLost> {
+        let call = visit.call();
+        let plan = Plan::of(self.inner.faults.strike(&call), &call);
+        if let Some(delay) = plan.delay {
+            tokio::time::sleep(delay).await;
         }
-        Ok(plan)
+        if plan.refuse {
+            self.note(visit, None);
+            return Err(ConnectionLost);
+        }
+        if let Some(status) = plan.status {
+            let answer = Answer {
+                status,
+                content_type: "text/plain",
+                body: AnswerBody::whole(Bytes::new()),
+                error: None,
+            };
+            return Ok(Admitted::Answered(self.deliver(visit, answer, &plan)?));
+        }
+        let now = runtime::time::epoch_millis(self.inner.clock.now());
+        let verdict = match &plan.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => self.inner.verifier.check(visit.service, head, body, now),
+        };
+        Ok(match verdict {
+            Ok(()) => Admitted::To(plan),
+            Err(refusal) => Admitted::Answered(self.refuse(visit, &refusal)),
+        })
+    }
+
+    fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Response<AnswerBody> {
+        let answer = refused(visit, refusal);
+        self.note(visit, Some(&answer));
+        self.respond(visit, answer, 0)
     }
 
     fn deliver(
         &self,
-        operation: &str,
-        resource: Option<&str>,
-        answer: Answer,
-        lose: bool,
+        visit: &Visit,
+        mut answer: Answer,
+        plan: &Plan,
     ) -> Result<Response<AnswerBody>, ConnectionLost> {
-        if lose {
-            self.note(operation, resource, None);
+        if plan.lose {
+            self.note(visit, None);
             return Err(ConnectionLost);
         }
-        self.note(operation, resource, Some(&answer));
-        Ok(self.respond(answer))
+        self.note(visit, Some(&answer));
+        answer.body = answer.body.cut(plan.cut);
+        Ok(self.respond(visit, answer, plan.skew))
     }
 
-    fn note(&self, operation: &str, resource: Option<&str>, answer: Option<&Answer>) {
+    fn note(&self, visit: &Visit, answer: Option<&Answer>) {
         let status = answer.map_or(0, |a| a.status);
         let error = answer.and_then(|a| a.error.as_deref());
-        tracing::debug!(operation, resource, status, error, "request");
+        let at = self.inner.clock.now();
+        let operation = visit.operation.as_str();
+        tracing::debug!(
+            operation,
+            resource = visit.resource,
+            caller = visit.caller,
+            status,
+            error,
+            "request"
+        );
         self.inner.journal.note(RequestSeen {
             operation: operation.to_owned(),
-            resource: resource.map(str::to_owned),
+            service: visit.service,
+            caller: visit.caller.clone(),
+            resource: visit.resource.clone(),
             status,
             error: error.map(str::to_owned),
-            at: self.inner.clock.now(),
+            at,
+            took: at.duration_since(visit.began).unwrap_or_default(),
         });
     }
 
-    fn respond(&self, answer: Answer) -> Response<AnswerBody> {
+    /// `skew`: seconds by which the date is late.
+    fn respond(&self, visit: &Visit, answer: Answer, skew: i64) -> Response<AnswerBody> {
         let mut response = Response::new(answer.body);
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -370,34 +484,47 @@ impl Local {
             header::CONTENT_TYPE,
             HeaderValue::from_static(answer.content_type),
         );
-        if let Ok(id) = HeaderValue::from_str(&self.inner.chance.uuid()) {
+        if visit.protocol == Protocol::RpcCbor {
+            headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+        }
+        if let Ok(id) = HeaderValue::from_str(&visit.request_id) {
             headers.insert("x-amzn-requestid", id);
         }
         let now = runtime::time::epoch_millis(self.inner.clock.now());
-        if let Ok(date) = HeaderValue::from_str(&date::of_header(now)) {
+        let shown = now.saturating_add_signed(skew.saturating_mul(1_000));
+        if let Ok(date) = HeaderValue::from_str(&date::of_header(shown)) {
             headers.insert(header::DATE, date);
         }
         response
     }
 }
 
-/// What a fault makes of a request.
-#[derive(Default)]
-struct Plan {
-    refusal: Option<Refusal>,
-    twist: Twist,
-    lose: bool,
+/// A request after faults and signature.
+enum Admitted {
+    /// It is carried out so.
+    To(Plan),
+    /// It is answered already.
+    Answered(Response<AnswerBody>),
 }
 
-impl Answer {
-    fn refusal(encoding: Encoding, refusal: &Refusal) -> Self {
-        Self {
-            status: refusal.status,
-            content_type: encoding.content_type(),
-            body: AnswerBody::whole(encoding.refusal(refusal)),
-            error: Some(refusal.code.clone()),
-        }
+fn refused(visit: &Visit, refusal: &Refusal) -> Answer {
+    let (status, body, code) = visit.protocol.refusal(refusal, &visit.request_id);
+    Answer {
+        status,
+        content_type: visit.protocol.content_type(),
+        body: AnswerBody::whole(body),
+        error: Some(code),
     }
+}
+
+/// The host that a request was sent to.
+fn host(head: &Parts) -> String {
+    let header = head.headers.get(header::HOST);
+    header
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| head.uri.authority().map(|a| a.as_str()))
+        .unwrap_or("localhost")
+        .to_owned()
 }
 
 /// The answer to an operation that is not built, or that nobody knows.

@@ -1,15 +1,20 @@
 //! What was asked, in order.
 
+use crate::service::Service;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// One request that came in, noted when it was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSeen {
     /// The operation, without its service (`PutRecords`, `UpdateItem`).
     pub operation: String,
-    /// The stream or table it named, if it named one.
+    /// The service it was for, if its target names one.
+    pub service: Option<Service>,
+    /// The access key id it was signed with (checked or not), if it was signed.
+    pub caller: Option<String>,
+    /// The stream or table (delivery stream, metric namespace) it named, if it named one.
     pub resource: Option<String>,
     /// The HTTP status of the answer; 0 when a fault left the request without one.
     pub status: u16,
@@ -17,6 +22,8 @@ pub struct RequestSeen {
     pub error: Option<String>,
     /// When it was done, on the endpoint's clock.
     pub at: SystemTime,
+    /// How long it took, on the endpoint's clock: zero on one that a test holds.
+    pub took: Duration,
 }
 
 /// Names that are counted apart: more than there are operations, since whoever calls can make some up.
@@ -58,8 +65,10 @@ impl Journal {
 
     pub(crate) fn note(&self, mut request: RequestSeen) {
         shorten(&mut request.operation);
-        if let Some(resource) = &mut request.resource {
-            shorten(resource);
+        for text in [&mut request.resource, &mut request.caller] {
+            if let Some(text) = text {
+                shorten(text);
+            }
         }
         let mut pages = self.pages.lock();
         if let Some(count) = pages.counts.get_mut(&request.operation) {
@@ -112,6 +121,9 @@ mod tests {
                 status: if operation == "B" { 400 } else { 200 },
                 error: None,
                 at: SystemTime::UNIX_EPOCH,
+                took: Duration::ZERO,
+                service: None,
+                caller: None,
             });
         }
         let seen: Vec<String> = journal.seen().into_iter().map(|r| r.operation).collect();
@@ -129,6 +141,9 @@ mod tests {
             status: 400,
             error: None,
             at: SystemTime::UNIX_EPOCH,
+            took: Duration::ZERO,
+            service: None,
+            caller: Some("é".repeat(1_000_000)),
         };
         for n in 0..2_000 {
             journal.note(request(format!("Made{n}Up{}", "x".repeat(1_000))));
@@ -139,6 +154,7 @@ mod tests {
         for seen in journal.seen() {
             assert!(seen.operation.len() <= NAME_LENGTH);
             assert!(seen.resource.unwrap().len() <= NAME_LENGTH);
+            assert!(seen.caller.unwrap().len() <= NAME_LENGTH);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How an endpoint is set up.
 
 pub use crate::limits::Limits;
+use crate::signature::AccessKey;
 use runtime::WallClock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,14 @@ pub struct LocalOptions {
     pub iterator_ttl: Duration,
     /// How many requests the journal keeps; older ones are dropped, and counted. Default: 65,536.
     pub journal: usize,
+    /// The access keys that requests have to be signed with. Default: none, and signatures are not
+    /// checked.
+    pub verify_signatures: Vec<AccessKey>,
+    /// The delivery streams of Firehose that exist. Default: none named, and any name exists.
+    pub delivery_streams: Vec<String>,
+    /// How many records of Firehose, data of CloudWatch and roles of STS are kept, each; older ones
+    /// are dropped, and counted. Firehose keeps 256 MiB at most, CloudWatch 64 MiB. Default: 65,536.
+    pub recorded: usize,
 }
 
 impl Default for LocalOptions {
@@ -44,6 +53,9 @@ impl Default for LocalOptions {
             seed: 0,
             iterator_ttl: Duration::from_secs(300),
             journal: 65_536,
+            verify_signatures: Vec::new(),
+            delivery_streams: Vec::new(),
+            recorded: 65_536,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! DynamoDB, by dynoxide: one arm per operation.
 
+mod backups;
+mod indexes;
+mod stale;
+pub(crate) mod store;
 pub(crate) mod thread;
 
 use crate::error::LocalError;
@@ -29,7 +33,7 @@ impl dynoxide::storage_backend::Clock for Clock {
 }
 
 /// An empty store in memory, on the endpoint's clock.
-pub(crate) fn open(clock: Arc<dyn WallClock>) -> Result<Database, LocalError> {
+fn open(clock: Arc<dyn WallClock>) -> Result<Database, LocalError> {
     Database::memory_with_clock(Arc::new(Clock(clock)))
         .map_err(|e| LocalError::Store(e.to_string()))
 }
@@ -43,6 +47,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn good(tree: &serde_json::Value) -> Self {
+        Self {
+            status: 200,
+            body: tree.to_string().into_bytes(),
+            error: None,
+        }
+    }
+
     pub(crate) fn refusal(refusal: Refusal) -> Self {
         let body = serde_json::json!({"__type": refusal.code, "message": refusal.message});
         Self {
@@ -67,7 +79,7 @@ pub(crate) fn resource(body: &[u8]) -> Option<String> {
 }
 
 /// Carries out one operation on the calling thread.
-pub(crate) fn call(db: &Database, operation: &str, body: &[u8]) -> Answer {
+fn call(db: &Database, operation: &str, body: &[u8]) -> Answer {
     match dispatch(db, operation, body) {
         Ok(body) => Answer {
             status: 200,

@@ -2,8 +2,7 @@
 //! which would stop a runtime's workers.
 
 use super::Answer;
-use bytes::Bytes;
-use dynoxide::Database;
+use super::store::{Store, StoreCall};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,8 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 const QUEUE: usize = 1_024;
 
 struct Call {
-    operation: String,
-    body: Bytes,
+    call: StoreCall,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -24,13 +22,13 @@ pub(crate) struct DynamoThread {
 
 impl DynamoThread {
     /// Starts the thread.
-    pub(crate) fn start(db: Database) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(store: Store) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (calls, mut queue) = mpsc::channel::<Call>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("local-dynamodb".to_owned())
             .spawn(move || {
                 while let Some(call) = queue.blocking_recv() {
-                    let answer = super::call(&db, &call.operation, &call.body);
+                    let answer = store.call(&call.call);
                     // The asker may have gone.
                     let _ = call.answer.send(answer);
                 }
@@ -40,14 +38,9 @@ impl DynamoThread {
 
     /// Asks the thread; none when it is gone. Cancelled while it waits, the call may still be
     /// carried out.
-    pub(crate) async fn call(&self, operation: &str, body: Bytes) -> Option<Answer> {
+    pub(crate) async fn call(&self, call: StoreCall) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
-        let call = Call {
-            operation: operation.to_owned(),
-            body,
-            answer,
-        };
-        self.calls.send(call).await.ok()?;
+        self.calls.send(Call { call, answer }).await.ok()?;
         answered.await.ok()
     }
 }

@@ -9,6 +9,7 @@ struct Parts {
     weekday: &'static str,
     day: u64,
     month: &'static str,
+    month_number: u64,
     year: u64,
     time: String,
 }
@@ -31,6 +32,47 @@ pub(crate) fn of_errors(millis: u64) -> String {
     )
 }
 
+/// For signatures: `19941106T084937Z`.
+pub(crate) fn basic_format(millis: u64) -> String {
+    let p = parts(millis);
+    let time = p.time.replace(':', "");
+    format!("{:04}{:02}{:02}T{time}Z", p.year, p.month_number, p.day)
+}
+
+/// For XML and people: `1994-11-06T08:49:37Z`.
+pub(crate) fn iso(millis: u64) -> String {
+    let p = parts(millis);
+    format!(
+        "{:04}-{:02}-{:02}T{}Z",
+        p.year, p.month_number, p.day, p.time
+    )
+}
+
+/// Year, month and day, hour, minute and second as milliseconds since the epoch; none for what is in
+/// no calendar, or before the epoch.
+pub(crate) fn to_millis(date: [u64; 3], time: [u64; 3]) -> Option<u64> {
+    let [year, month, day] = date;
+    let [hour, minute, second] = time;
+    let sound = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    if !sound {
+        return None;
+    }
+    // Howard Hinnant's days-from-civil, for years after 1970.
+    let y = year - u64::from(month <= 2);
+    let era = y / 400;
+    let yoe = y % 400;
+    let mp = if month > 2 { month - 3 } else { month + 9 };
+    let doy = (153 * mp + 2) / 5 + day - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    let days = (era * 146_097 + doe).checked_sub(719_468)?;
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
+}
+
 fn parts(millis: u64) -> Parts {
     let seconds = millis / 1_000;
     let days = seconds / 86_400;
@@ -49,6 +91,7 @@ fn parts(millis: u64) -> Parts {
         weekday: name(&DAYS, days % 7),
         day,
         month: name(&MONTHS, month - 1),
+        month_number: month,
         year,
         time: format!(
             "{:02}:{:02}:{:02}",
@@ -85,6 +128,18 @@ mod tests {
         for (millis, text) in cases {
             assert_eq!(of_header(millis), text);
         }
+        assert_eq!(basic_format(784_111_777_000), "19941106T084937Z");
+        assert_eq!(iso(784_111_777_000), "1994-11-06T08:49:37Z");
+        for (millis, date) in [
+            (0, [1970, 1, 1]),
+            (951_782_400_000, [2000, 2, 29]),
+            (1_735_689_600_000, [2025, 1, 1]),
+        ] {
+            assert_eq!(to_millis(date, [0, 0, 0]), Some(millis));
+        }
+        assert_eq!(to_millis([1994, 11, 6], [8, 49, 37]), Some(784_111_777_000));
+        assert_eq!(to_millis([1994, 13, 6], [0, 0, 0]), None);
+        assert_eq!(to_millis([1994, 1, 6], [24, 0, 0]), None);
         assert_eq!(of_errors(784_111_777_000), "Sun Nov 06 08:49:37 UTC 1994");
     }
 }

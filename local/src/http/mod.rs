@@ -1,4 +1,7 @@
-//! HTTP around the core: dates, and the server.
+//! HTTP around the core: dates, the control path, TLS, and the server.
 
+pub(crate) mod control_path;
 pub(crate) mod date;
+mod patience;
 pub(crate) mod server;
+pub(crate) mod tls;

@@ -1,5 +1,9 @@
-//! The endpoint over sockets: HTTP/1.1, and HTTP/2 with prior knowledge, without TLS.
+//! The endpoint over sockets: HTTP/1.1 and HTTP/2, plain (HTTP/2 by prior knowledge) or in TLS (by
+//! ALPN). What a client can hold is bounded: connections, the length of a body, and the time that a
+//! handshake, a request's head, its body and silence may take.
 
+use super::patience::Patience;
+use super::tls::Tls;
 use crate::body::AnswerBody;
 use crate::dynamo::thread::DynamoThread;
 use crate::endpoint::{Dynamo, Local};
@@ -8,17 +12,30 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The largest body taken: the service's 10 MiB in base64, with room for names.
 const MAX_BODY: usize = 20 << 20;
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 10_000;
+/// How long the first bytes of a connection may take, and the handshake of TLS.
+const BEGINNING: Duration = Duration::from_secs(30);
+/// How long the head of a request may take, and the pause before it.
+const HEAD: Duration = Duration::from_secs(120);
+/// How long the body of a request may take.
+const BODY: Duration = Duration::from_secs(60);
+/// How long a connection may be silent in both directions, whatever it waits for.
+const SILENCE: Duration = Duration::from_secs(600);
 /// How long open connections may take to finish once the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The pause after an accept that failed for want of something (file handles).
@@ -38,6 +55,7 @@ enum Unanswered {
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
+    scheme: &'static str,
     shutdown: CancellationToken,
     task: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -52,7 +70,7 @@ impl Server {
     /// The endpoint's URL, for `AWS_ENDPOINT_URL`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// Stops listening, lets requests that are being answered finish (at most 5 seconds), and
@@ -78,14 +96,28 @@ impl Local {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start_on(&self, addr: SocketAddr) -> std::io::Result<Server> {
+        self.start(addr, None).await
+    }
+
+    /// The same in TLS.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start_tls_on(&self, addr: SocketAddr, tls: &Tls) -> std::io::Result<Server> {
+        self.start(addr, Some(tls.clone())).await
+    }
+
+    async fn start(&self, addr: SocketAddr, tls: Option<Tls>) -> std::io::Result<Server> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let shutdown = CancellationToken::new();
         let local = self.clone();
         let token = shutdown.clone();
-        let task = tokio::spawn(async move { local.serve(listener, token).await });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let task = tokio::spawn(async move { local.accept(listener, tls, token).await });
         Ok(Server {
             addr,
+            scheme,
             shutdown,
             task: Some(task),
         })
@@ -103,7 +135,30 @@ impl Local {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> std::io::Result<()> {
-        let (dynamo, thread) = DynamoThread::start(self.database().clone())?;
+        self.accept(listener, None, shutdown).await
+    }
+
+    /// The same in TLS. A connection that begins otherwise is closed, and no other is touched.
+    ///
+    /// # Errors
+    /// When the DynamoDB thread cannot be started.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        tls: &Tls,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
+        self.accept(listener, Some(tls.clone()), shutdown).await
+    }
+
+    async fn accept(
+        &self,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let (dynamo, thread) = DynamoThread::start(self.store().clone())?;
         let connections = TaskTracker::new();
         // Cancelled when the drain is over.
         let abort = CancellationToken::new();
@@ -111,13 +166,22 @@ impl Local {
             let accepted = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = async {
+                    // Never closed.
+                    let permit = Arc::clone(&room).acquire_owned().await.ok();
+                    listener.accept().await.map(|accepted| (permit, accepted))
+                } => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((permit, (stream, peer))) => {
                     tracing::trace!(%peer, "connection");
-                    let connection =
-                        connection(self.clone(), dynamo.clone(), stream, shutdown.clone());
+                    let connection = connection(
+                        self.clone(),
+                        dynamo.clone(),
+                        stream,
+                        tls.clone(),
+                        shutdown.clone(),
+                    );
                     let abort = abort.clone();
                     connections.spawn(async move {
                         tokio::select! {
@@ -125,6 +189,7 @@ impl Local {
                             () = abort.cancelled() => {}
                             () = connection => {}
                         }
+                        drop(permit);
                     });
                 }
                 Err(error) => {
@@ -157,11 +222,33 @@ async fn connection(
     local: Local,
     dynamo: DynamoThread,
     stream: TcpStream,
+    tls: Option<Tls>,
     shutdown: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let Some(tls) = tls else {
+        return requests(local, dynamo, stream, shutdown).await;
+    };
+    let handshake = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return,
+        handshake = tokio::time::timeout(BEGINNING, tls.acceptor().accept(stream)) => handshake,
+    };
+    match handshake {
+        Ok(Ok(stream)) => requests(local, dynamo, stream, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn requests(
+    local: Local,
+    dynamo: DynamoThread,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    shutdown: CancellationToken,
+) {
     let stop = shutdown.clone();
     let service = service_fn(move |request| {
         let local = local.clone();
@@ -169,8 +256,14 @@ async fn connection(
         let stop = stop.clone();
         async move { answer(&local, &dynamo, stop, request).await }
     });
-    let builder = Builder::new(TokioExecutor::new());
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD);
+    builder.http2().timer(TokioTimer::new());
+    let stream = TokioIo::new(Patience::new(stream, BEGINNING, SILENCE));
+    let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -192,17 +285,23 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let mut response = Response::new(AnswerBody::whole(Bytes::new()));
-            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            return Ok(response);
+    let collected = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
+    let body = match collected {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Ok(bare(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        Err(error) => return Err(Unanswered::Body(error)),
+        Ok(Err(error)) => return Err(Unanswered::Body(error)),
+        Err(_) => return Ok(bare(StatusCode::REQUEST_TIMEOUT)),
     };
     let response = local
         .answer(Request::from_parts(head, body), Dynamo::Thread(dynamo))
         .await?;
     Ok(response.map(|body| body.ending_with(shutdown.cancelled_owned())))
+}
+
+fn bare(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+    *response.status_mut() = status;
+    response
 }

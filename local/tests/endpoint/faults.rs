@@ -1,7 +1,7 @@
 //! Scripted faults, and the journal that shows them.
 
 use crate::client::{bad, base64, good, held, iterator, put, request, send};
-use local::{ConnectionLost, Fault, FaultAction, Nth};
+use local::{ConnectionLost, Fault, FaultAction};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,16 +19,12 @@ fn batch(count: usize) -> Value {
 async fn the_nth_call_is_answered_with_a_named_error_and_has_no_effect() {
     let (local, _) = held();
     local.create_stream("s", 1).unwrap();
-    local.faults().add(Fault {
-        operation: "PutRecord".to_owned(),
-        nth: Nth::Once(2),
-        action: FaultAction::Error {
-            status: 400,
-            code: "KMSThrottlingException".to_owned(),
-            message: "scripted".to_owned(),
-        },
-        resource: None,
-    });
+    let error = FaultAction::Error {
+        status: 400,
+        code: "KMSThrottlingException".to_owned(),
+        message: "scripted".to_owned(),
+    };
+    local.faults().add(Fault::nth("PutRecord", 2, error));
     good(&local, "PutRecord", record("s")).await;
     assert_eq!(
         bad(&local, "PutRecord", record("s")).await,
