@@ -83,6 +83,13 @@ impl Local {
         self.kinesis().stored_records(stream)
     }
 
+    /// What the records of all streams take in memory, in bytes: payloads, partition keys, and what it
+    /// takes to keep them.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.kinesis().kept_bytes()
+    }
+
     /// The last records that Firehose took, oldest first, as many as [`LocalOptions::recorded`] lets
     /// it keep.
     ///

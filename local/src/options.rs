@@ -40,6 +40,10 @@ pub struct LocalOptions {
     /// How many records of Firehose, data of CloudWatch and roles of STS are kept, each; older ones
     /// are dropped, and counted. Firehose keeps 256 MiB at most, CloudWatch 64 MiB. Default: 65,536.
     pub recorded: usize,
+    /// The most bytes that the records of all streams may take (payloads, partition keys, and what it
+    /// takes to keep them). When more come, the oldest of all streams are trimmed, as at the end of
+    /// their retention, and a warning says so. None (the default): as many as retention keeps.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for LocalOptions {
@@ -56,6 +60,7 @@ impl Default for LocalOptions {
             verify_signatures: Vec::new(),
             delivery_streams: Vec::new(),
             recorded: 65_536,
+            max_bytes: None,
         }
     }
 }

@@ -106,7 +106,7 @@ impl Kinesis {
             return Err(self.stream_exists(name));
         }
         let until = now.saturating_add(delay);
-        let mut state = State::creating(shards, until, settings, self.limits);
+        let mut state = State::creating(shards, until, settings, self.limits, self.kept.clone());
         state.settle(now, now);
         let incarnation = self.next_incarnation();
         let stream = Arc::new(Stream {

@@ -10,6 +10,7 @@ mod control;
 pub(crate) mod hash;
 mod limits;
 mod list_shards;
+mod memory;
 mod put;
 mod read;
 mod reshard;
@@ -27,7 +28,8 @@ use crate::options::{Limits, LocalOptions};
 use crate::refusal::Refusal;
 use crate::wire::{Check, Emit, Fields, check};
 use calls::Calls;
-use parking_lot::RwLock;
+use memory::Kept;
+use parking_lot::{Mutex, RwLock};
 use runtime::{Chance, WallClock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,6 +155,10 @@ pub(crate) struct Kinesis {
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
     calls: Calls,
     incarnations: AtomicU64,
+    /// The most bytes that records may take.
+    max_bytes: Option<u64>,
+    kept: Kept,
+    trimming: Mutex<()>,
 }
 
 impl Kinesis {
@@ -168,6 +174,9 @@ impl Kinesis {
             streams: RwLock::new(BTreeMap::new()),
             calls: Calls::default(),
             incarnations: AtomicU64::new(1),
+            max_bytes: options.max_bytes,
+            kept: Kept::default(),
+            trimming: Mutex::new(()),
         }
     }
 
@@ -205,8 +214,16 @@ impl Kinesis {
             ListTagsForResource => self.list_tags_for_resource(request, out),
             ListTagsForStream => self.list_tags_for_stream(request, out),
             MergeShards => self.merge_shards(request),
-            PutRecord => self.put_record(request, out),
-            PutRecords => self.put_records(request, twist, out),
+            PutRecord => {
+                let put = self.put_record(request, out);
+                self.bound_memory();
+                put
+            }
+            PutRecords => {
+                let put = self.put_records(request, twist, out);
+                self.bound_memory();
+                put
+            }
             RegisterStreamConsumer => self.register_stream_consumer(request, out),
             RemoveTagsFromStream => self.remove_tags_from_stream(request),
             SplitShard => self.split_shard(request),

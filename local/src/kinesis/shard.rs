@@ -2,6 +2,7 @@
 
 use super::hash::HashRange;
 use super::limits::ShardLimits;
+use super::memory::Kept;
 use super::sequence::{END_INDEX, Sequence};
 use crate::options::Limits;
 use bytes::Bytes;
@@ -73,6 +74,11 @@ impl Stored {
         self.bytes.len()
     }
 
+    /// What it takes in memory, in bytes.
+    fn footprint(&self) -> u64 {
+        count(self.bytes.len() + size_of::<Self>())
+    }
+
     fn key_bytes(&self) -> usize {
         usize::try_from(self.key_length).unwrap_or(usize::MAX)
     }
@@ -104,6 +110,15 @@ pub(crate) struct Log {
     /// The latest arrival: arrivals never decrease, even when the clock does.
     newest: u64,
     pub(crate) limits: ShardLimits,
+    /// Where the bytes are counted.
+    kept: Kept,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.kept
+            .remove(self.records.iter().map(Stored::footprint).sum());
+    }
 }
 
 /// What a read found.
@@ -126,7 +141,15 @@ impl Log {
             first: FIRST_INDEX,
             newest: 0,
             limits: ShardLimits::new(limits, now),
+            kept: Kept::default(),
         }
+    }
+
+    /// The same, but its bytes are counted there.
+    pub(super) fn counted(self, kept: &Kept) -> Self {
+        let mut log = self;
+        log.kept = kept.clone();
+        log
     }
 
     /// The index that the next record gets.
@@ -155,6 +178,8 @@ impl Log {
             buffer.extend_from_slice(record.data);
         }
         let mut rest = Bytes::from(buffer);
+        self.kept
+            .add(count(rest.len() + incoming.len() * size_of::<Stored>()));
         self.make_room(incoming.len());
         for record in incoming {
             self.records.push_back(Stored {
@@ -178,9 +203,35 @@ impl Log {
 
     /// Drops what arrived before `horizon`.
     pub(crate) fn trim(&mut self, horizon: u64) {
-        let expired = self.records.partition_point(|r| r.arrival < horizon);
+        self.drop_first(self.records.partition_point(|r| r.arrival < horizon));
+    }
+
+    /// When the oldest record arrived; none when there is none.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.records.front().map(|record| record.arrival)
+    }
+
+    /// Drops the oldest records: all that arrived by `until`, but no more than make up so many bytes.
+    /// Gives how many there were.
+    pub(super) fn drop_oldest(&mut self, until: u64, bytes: u64) -> usize {
+        let mut sum = 0;
+        let expired = self
+            .records
+            .iter()
+            .take_while(|record| {
+                let wanted = record.arrival <= until && sum < bytes;
+                sum += record.footprint();
+                wanted
+            })
+            .count();
+        self.drop_first(expired);
+        expired
+    }
+
+    fn drop_first(&mut self, expired: usize) {
         if expired > 0 {
-            self.records.drain(..expired);
+            let bytes = self.records.drain(..expired).map(|r| r.footprint()).sum();
+            self.kept.remove(bytes);
             self.first += count(expired);
             if self.records.capacity() > 4 * self.records.len() + 64 {
                 self.records.shrink_to(self.records.len() + 16);

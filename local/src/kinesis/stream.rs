@@ -4,6 +4,7 @@ use super::bucket::Window;
 use super::calls::Calls;
 use super::consumers::Consumer;
 use super::hash::{HashRange, even_ranges};
+use super::memory::Kept;
 use super::scaling::{self, Step};
 use super::shard::{Log, Shard, shard_id};
 use super::tags::Tags;
@@ -74,6 +75,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) quotas: Quotas,
     limits: Limits,
+    /// Where the bytes of its records are counted.
+    kept: Kept,
 }
 
 /// Where a stream is in its life. Times are milliseconds since the epoch: a change takes effect
@@ -123,7 +126,13 @@ const DAY: u64 = 24 * 3_600 * 1_000;
 
 impl State {
     /// A stream that is being created.
-    pub(crate) fn creating(shards: u32, until: u64, settings: Settings, limits: Limits) -> Self {
+    pub(crate) fn creating(
+        shards: u32,
+        until: u64,
+        settings: Settings,
+        limits: Limits,
+        kept: Kept,
+    ) -> Self {
         Self {
             phase: Phase::Creating { until, shards },
             shards: Vec::new(),
@@ -134,6 +143,7 @@ impl State {
             settings,
             quotas: Quotas::default(),
             limits,
+            kept,
         }
     }
 
@@ -339,7 +349,7 @@ impl State {
             created,
             opened,
             closed: OnceLock::new(),
-            log: Mutex::new(Log::new(&self.limits, opened)),
+            log: Mutex::new(Log::new(&self.limits, opened).counted(&self.kept)),
             news: Arc::new(Notify::new()),
         });
         self.open.push(Arc::clone(&shard));
@@ -386,7 +396,8 @@ mod tests {
     const T0: u64 = 1_700_000_000_000;
 
     fn active(shards: u32) -> State {
-        let mut state = State::creating(shards, T0, Settings::default(), Limits::On);
+        let mut state =
+            State::creating(shards, T0, Settings::default(), Limits::On, Kept::default());
         assert!(state.settle(T0, T0));
         state
     }
@@ -397,7 +408,13 @@ mod tests {
 
     #[test]
     fn states_change_at_their_time() {
-        let mut state = State::creating(2, T0 + 500, Settings::default(), Limits::On);
+        let mut state = State::creating(
+            2,
+            T0 + 500,
+            Settings::default(),
+            Limits::On,
+            Kept::default(),
+        );
         assert!(!state.is_due(T0 + 499));
         assert!(state.settle(T0, T0 + 499));
         assert_eq!((state.status(), state.shards.len()), (Status::Creating, 0));
