@@ -251,7 +251,19 @@ async fn what_a_stream_cannot_be_is_refused() {
             "ValidationException",
         ),
         (
-            json!({"StreamName": "s", "ShardCount": 1, "Tags": {"a": "b"}}),
+            json!({"StreamName": "s", "ShardCount": 1, "Tags": {"": "b"}}),
+            "ValidationException",
+        ),
+        (
+            json!({"StreamName": "s", "ShardCount": 1, "Tags": {"a": 1}}),
+            "SerializationException",
+        ),
+        (
+            json!({"StreamName": "s", "ShardCount": 1, "RecordDistributionStrategy": "AUTO"}),
+            "InvalidArgumentException",
+        ),
+        (
+            json!({"StreamName": "s", "ShardCount": 1, "WarmThroughputMiBps": 5}),
             "ValidationException",
         ),
     ];
