@@ -26,6 +26,9 @@ pub(crate) enum Document<'a> {
     Map(Vec<(Cow<'a, str>, Document<'a>)>),
 }
 
+/// The members of a structure or map, in the order they were written.
+pub(crate) type Members<'a> = [(Cow<'a, str>, Document<'a>)];
+
 impl<'a> Document<'a> {
     /// The member of a structure; the last one when a name comes twice. `null` counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&Document<'a>> {

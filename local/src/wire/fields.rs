@@ -1,5 +1,6 @@
 //! Typed access to the members of a request, with the service's words for a wrong type.
 
+use super::document::Members;
 use super::{Document, Encoding};
 use crate::refusal::Refusal;
 use std::borrow::Cow;
@@ -104,10 +105,7 @@ impl<'d, 'a> Fields<'d, 'a> {
     }
 
     /// A member that is a map from text to values.
-    pub(crate) fn map(
-        &self,
-        name: &str,
-    ) -> Result<Option<&'d [(Cow<'a, str>, Document<'a>)]>, Refusal> {
+    pub(crate) fn map(&self, name: &str) -> Result<Option<&'d Members<'a>>, Refusal> {
         match self.structure.get(name) {
             None => Ok(None),
             Some(Document::Map(members)) => Ok(Some(members)),

@@ -5,7 +5,7 @@ use crate::events::{Event, Events, from, register, subscribe, take, wanted};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use local::{Limits, Local, LocalOptions, Server};
+use local::{Fault, FaultAction, Limits, Local, LocalOptions, Server};
 use runtime::TokioClock;
 use runtime::time::from_epoch_millis;
 use serde_json::{Value, json};
@@ -340,6 +340,41 @@ async fn a_deleted_stream_and_a_deregistered_consumer_end_in_an_exception() {
     let (kind, text) = ends_with(&mut events);
     assert_eq!(kind, "ResourceNotFoundException");
     assert!(text.contains("Consumer app"), "{text}");
+}
+
+#[tokio::test]
+async fn faults_strike_inside_a_subscription() {
+    let (local, clock) = held();
+    local.create_stream("s", 1).unwrap();
+    local.faults().add(Fault::nth(
+        "SubscribeToShard",
+        1,
+        FaultAction::FailSubscription {
+            after: 2,
+            code: "InternalFailureException".to_owned(),
+            message: "scripted".to_owned(),
+        },
+    ));
+    local.faults().add(Fault::nth(
+        "SubscribeToShard",
+        2,
+        FaultAction::SilenceSubscription { after: 1 },
+    ));
+    let first = register(&local, "s", "first").await;
+    let mut events = subscribe(&local, &first, 0, from("LATEST")).await;
+    events.now();
+    put(&local, "s", "k", b"x").await;
+    assert_eq!(events.now().texts(), ["x"]);
+    let (kind, text) = ends_with(&mut events);
+    assert_eq!((&*kind, &*text), ("InternalFailureException", "scripted"));
+    let second = register(&local, "s", "second").await;
+    let mut events = subscribe(&local, &second, 0, from("TRIM_HORIZON")).await;
+    assert_eq!(events.now().texts(), ["x"]);
+    put(&local, "s", "k", b"never seen").await;
+    clock.advance(Duration::from_secs(299));
+    assert!(events.poll().is_pending());
+    clock.advance(Duration::from_secs(1));
+    assert!(matches!(events.poll(), Poll::Ready(None)));
 }
 
 #[tokio::test]

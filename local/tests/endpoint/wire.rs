@@ -267,3 +267,38 @@ async fn what_is_no_request_is_named() {
     let health = http::Request::get("/").body(Bytes::new()).unwrap();
     assert_eq!(local.handle(health).await.unwrap().status(), 200);
 }
+
+/// What the API has and this endpoint has not, as the service's model of 2026-11 lists it.
+#[tokio::test]
+async fn every_other_operation_of_the_api_is_named_as_unknown() {
+    let (local, _) = held();
+    for operation in [
+        "AcknowledgeDeadLetterQueueRecords",
+        "AcknowledgeQueueRecords",
+        "CreateChannel",
+        "CreateQueue",
+        "DeleteChannel",
+        "DeleteQueue",
+        "DeleteResourcePolicy",
+        "DescribeAccountSettings",
+        "DescribeChannel",
+        "DescribeQueue",
+        "GetResourcePolicy",
+        "ListChannels",
+        "ListQueues",
+        "PutResourcePolicy",
+        "ReceiveDeadLetterQueueRecords",
+        "ReceiveQueueRecords",
+        "RestoreDeadLetterQueueRecords",
+        "UpdateAccountSettings",
+        "UpdateChannel",
+        "UpdateDeadLetterQueueRecordsVisibility",
+        "UpdateQueue",
+        "UpdateQueueRecordsVisibility",
+        "UpdateStreamWarmThroughput",
+    ] {
+        let (code, text) = crate::client::bad(&local, operation, json!({})).await;
+        assert_eq!(code, "UnknownOperationException");
+        assert!(text.contains(operation), "{text}");
+    }
+}
