@@ -77,6 +77,18 @@ def refused(codes, call, /, **members):
     raise AssertionError(f"accepted with {str(answer)[:300]}, expected one of {codes}")
 
 
+def until_refused(code, call, /, **members):
+    """Calls until the refusal; how many calls were accepted before, and its text. However slow this
+    machine is, a limit is met within some calls."""
+    for accepted in range(500):
+        try:
+            call(**members)
+        except ClientError as error:
+            equal(error.response["Error"]["Code"], code)
+            return accepted, error.response["Error"]["Message"]
+    raise AssertionError(f"500 calls were accepted, expected {code}")
+
+
 def until(condition, what, bound=20):
     """Waits until `condition` gives something true, and returns that."""
     end = time.monotonic() + bound

@@ -2,6 +2,7 @@
 the list of them. Expected values come from the API reference and the developer guide.
 """
 
+import os
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -75,8 +76,7 @@ def _():
     assert 1000 <= accepted <= allowed, f"{accepted} accepted, {allowed:.0f} allowed"
     assert failed > 0
     large = {"StreamName": "row1b", "PartitionKey": "k", "Data": b"x" * (MIB - 1)}
-    paced(kinesis.put_record, **large)
-    refused(THROTTLED, kinesis.put_record, **large)
+    until_refused(THROTTLED, kinesis.put_record, **large)
 
 
 @check("row 6: a closed shard of 10 records by Limit 4: 4, 4, then 2 and the end")
@@ -137,6 +137,8 @@ def _():
 
 @check("row 10: UPDATING refuses a second reshard; reads and writes go on")
 def _():
+    # An endpoint where the state lasts.
+    kinesis = client(endpoint=os.environ["SLOW_ENDPOINT"])
     name = "row10"
     create(kinesis, name, 1)
     shard = shards(kinesis, name)[0]["ShardId"]

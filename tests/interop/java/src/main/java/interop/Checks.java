@@ -22,6 +22,7 @@ import software.amazon.awssdk.retries.api.BackoffStrategy;
 /** What the Java counterparts share: named checks, bounded waits, the endpoint. */
 final class Checks {
     static final URI ENDPOINT = URI.create(System.getenv("ENDPOINT"));
+    static final URI SLOW_ENDPOINT = URI.create(System.getenv("SLOW_ENDPOINT"));
     static final String THROTTLED = "ProvisionedThroughputExceededException";
     static final Set<String> INVALID = Set.of("InvalidArgumentException", "ValidationException");
 
