@@ -228,7 +228,10 @@ impl Local {
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             return Ok(response);
         }
-        let (route, spoken) = Route::of(&head, &body);
+        let compressed = head.headers.get(header::CONTENT_ENCODING);
+        let compressed = compressed.map(|name| name.to_str().unwrap_or("unreadable"));
+        let plain = recorders::plain(compressed, &body);
+        let (route, spoken) = Route::of(&head, plain.as_deref().unwrap_or_default());
         let mut visit = Visit {
             service: route.service,
             operation: route.operation,
@@ -244,8 +247,14 @@ impl Local {
         }
         match route.service {
             Some(Service::Kinesis) => self.kinesis_request(&mut visit, &head, &body).await,
-            Some(Service::DynamoDb) => self.dynamo_request(&mut visit, &head, body, dynamo).await,
-            Some(service) => self.recorded(&mut visit, service, &head, &body).await,
+            Some(Service::DynamoDb) => {
+                self.dynamo_request(&mut visit, &head, body.clone(), dynamo)
+                    .await
+            }
+            Some(service) => {
+                self.recorded(&mut visit, service, &head, &body, plain)
+                    .await
+            }
             None => {
                 let refusal = unknown_operation(&visit.operation);
                 Ok(self.refuse(&visit, &refusal))
@@ -345,17 +354,15 @@ impl Local {
         self.deliver(visit, answer, &plan)
     }
 
-    /// Firehose, CloudWatch and STS.
+    /// Firehose, CloudWatch and STS. `plain` is the body before it was compressed.
     async fn recorded(
         &self,
         visit: &mut Visit,
         service: Service,
         head: &Parts,
         body: &[u8],
+        plain: Result<Cow<'_, [u8]>, Refusal>,
     ) -> Result<Response<AnswerBody>, ConnectionLost> {
-        let compressed = head.headers.get(header::CONTENT_ENCODING);
-        let compressed = compressed.map(|name| name.to_str().unwrap_or("unreadable"));
-        let plain = recorders::plain(compressed, body);
         let document = plain
             .as_ref()
             .map_err(Clone::clone)

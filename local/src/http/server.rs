@@ -305,3 +305,59 @@ fn bare(status: StatusCode) -> Response<AnswerBody> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::LocalOptions;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    /// Sends some bytes, and nothing more; gives what came back until the end, and after how long.
+    async fn stalled(bytes: &[u8]) -> (String, Duration) {
+        let local = Local::new(LocalOptions::default()).unwrap();
+        let (dynamo, _thread) = DynamoThread::start(local.store().clone()).unwrap();
+        let (mut client, server) = duplex(1 << 16);
+        let start = Instant::now();
+        let serving = tokio::spawn(requests(local, dynamo, server, CancellationToken::new()));
+        client.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        (String::from_utf8(answer).unwrap(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_is_given_up() {
+        let head = "POST / HTTP/1.1\r\nHost: local\r\nContent-Length: 100\r\n";
+        let whole = format!("{head}Connection: close\r\n\r\nhalf a body");
+        let cases = [
+            ("", BEGINNING, ""),
+            ("P", BEGINNING, ""),
+            (head, HEAD, ""),
+            (&whole, BODY, "HTTP/1.1 408 Request Timeout"),
+        ];
+        for (bytes, patience, start) in cases {
+            let (answer, after) = stalled(bytes.as_bytes()).await;
+            assert!(answer.starts_with(start), "{bytes:?}: {answer}");
+            assert_eq!(answer.is_empty(), start.is_empty(), "{answer}");
+            assert_eq!(after.as_secs(), patience.as_secs(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_on_http_2_ends() {
+        // The preface, and empty settings.
+        let bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let local = Local::new(LocalOptions::default()).unwrap();
+        let (dynamo, _thread) = DynamoThread::start(local.store().clone()).unwrap();
+        let (mut client, server) = duplex(1 << 16);
+        let start = Instant::now();
+        let serving = tokio::spawn(requests(local, dynamo, server, CancellationToken::new()));
+        client.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), SILENCE.as_secs());
+    }
+}
