@@ -65,10 +65,11 @@ impl Journal {
 
     pub(crate) fn note(&self, mut request: RequestSeen) {
         shorten(&mut request.operation);
-        for text in [&mut request.resource, &mut request.caller] {
-            if let Some(text) = text {
-                shorten(text);
-            }
+        for text in [&mut request.resource, &mut request.caller]
+            .into_iter()
+            .flatten()
+        {
+            shorten(text);
         }
         let mut pages = self.pages.lock();
         if let Some(count) = pages.counts.get_mut(&request.operation) {

@@ -145,8 +145,8 @@ fn conflict(operation: &str, body: &[u8]) -> Option<Answer> {
         "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"),
         "message": message,
     });
-    if let Some(reasons) = reasons {
-        tree["CancellationReasons"] = Value::Array(reasons);
+    if let (Some(reasons), Some(members)) = (reasons, tree.as_object_mut()) {
+        members.insert("CancellationReasons".to_owned(), Value::Array(reasons));
     }
     Some(Answer {
         status: 400,

@@ -173,7 +173,7 @@ mod tests {
         let start = Instant::now();
         tokio::time::sleep(Duration::from_secs(599)).await;
         server.write_all(b"x").await.unwrap();
-        let read = server.read(&mut bytes).await;
+        let read = server.read_exact(&mut bytes).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed().as_secs(), 599 + 600);
     }
