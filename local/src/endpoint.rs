@@ -4,9 +4,9 @@ use crate::body::AnswerBody;
 use crate::dynamo::store::{Store, StoreCall};
 use crate::dynamo::{self, thread::DynamoThread};
 use crate::error::{ConnectionLost, LocalError};
+use crate::faults::Faults;
 use crate::faults::plan::Plan;
-use crate::faults::{Call, Faults};
-use crate::http::{control_path, date};
+use crate::http::control_path;
 use crate::journal::{Journal, RequestSeen};
 use crate::kinesis::{Kinesis, Operation, Twist};
 use crate::options::LocalOptions;
@@ -15,16 +15,16 @@ use crate::recorders::{self, Asked, Recorders};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::signature::Verifier;
+use crate::visit::{Answer, Visit, refused};
 use crate::wire::{Encoding, Fields};
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use ::http::{HeaderValue, Method, Request, Response, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use runtime::{Chance, TokioClock, WallClock};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
@@ -46,18 +46,18 @@ const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// ```
 #[derive(Debug, Clone)]
 pub struct Local {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     kinesis: Kinesis,
     dynamo: Store,
     recorders: Recorders,
     verifier: Verifier,
     faults: Faults,
-    journal: Journal,
+    pub(crate) journal: Journal,
     chance: Chance,
-    clock: Arc<dyn WallClock>,
+    pub(crate) clock: Arc<dyn WallClock>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -75,38 +75,6 @@ pub(crate) enum Dynamo<'a> {
     Inline,
     /// On a thread of its own.
     Thread(&'a DynamoThread),
-}
-
-/// An answer before it is HTTP.
-struct Answer {
-    status: u16,
-    content_type: &'static str,
-    body: AnswerBody,
-    error: Option<Cow<'static, str>>,
-}
-
-/// A request on its way through: what the journal and the faults are told.
-struct Visit {
-    service: Option<Service>,
-    operation: String,
-    protocol: Protocol,
-    resource: Option<String>,
-    shard: Option<String>,
-    caller: Option<String>,
-    began: SystemTime,
-    request_id: String,
-}
-
-impl Visit {
-    fn call(&self) -> Call<'_> {
-        Call {
-            service: self.service,
-            operation: &self.operation,
-            resource: self.resource.as_deref(),
-            shard: self.shard.as_deref(),
-            caller: self.caller.as_deref(),
-        }
-    }
 }
 
 impl Local {
@@ -137,7 +105,8 @@ impl Local {
 
     /// Answers a request on the caller's task: no task is spawned, nothing waits for I/O, and
     /// DynamoDB is called inline, so a paused clock cannot jump past an answer. Only a
-    /// [`FaultAction::Delay`] waits, on tokio's clock.
+    /// [`FaultAction::Delay`](crate::FaultAction::Delay) and a
+    /// [`FaultAction::Trickle`](crate::FaultAction::Trickle) wait, on tokio's clock.
     ///
     /// Cancelled during such a delay, the request has no effect; otherwise it completes at its first
     /// poll. The answer to a SubscribeToShard is whole when the subscription is over, which takes five
@@ -434,76 +403,6 @@ impl Local {
             Err(refusal) => Admitted::Answered(self.refuse(visit, &refusal)),
         })
     }
-
-    fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Response<AnswerBody> {
-        let answer = refused(visit, refusal);
-        self.note(visit, Some(&answer));
-        self.respond(visit, answer, 0)
-    }
-
-    fn deliver(
-        &self,
-        visit: &Visit,
-        mut answer: Answer,
-        plan: &Plan,
-    ) -> Result<Response<AnswerBody>, ConnectionLost> {
-        if plan.lose {
-            self.note(visit, None);
-            return Err(ConnectionLost);
-        }
-        self.note(visit, Some(&answer));
-        answer.body = answer.body.cut(plan.cut);
-        Ok(self.respond(visit, answer, plan.skew))
-    }
-
-    fn note(&self, visit: &Visit, answer: Option<&Answer>) {
-        let status = answer.map_or(0, |a| a.status);
-        let error = answer.and_then(|a| a.error.as_deref());
-        let at = self.inner.clock.now();
-        let operation = visit.operation.as_str();
-        tracing::debug!(
-            operation,
-            resource = visit.resource,
-            caller = visit.caller,
-            status,
-            error,
-            "request"
-        );
-        self.inner.journal.note(RequestSeen {
-            operation: operation.to_owned(),
-            service: visit.service,
-            caller: visit.caller.clone(),
-            resource: visit.resource.clone(),
-            status,
-            error: error.map(str::to_owned),
-            at,
-            took: at.duration_since(visit.began).unwrap_or_default(),
-        });
-    }
-
-    /// `skew`: seconds by which the date is late.
-    fn respond(&self, visit: &Visit, answer: Answer, skew: i64) -> Response<AnswerBody> {
-        let mut response = Response::new(answer.body);
-        *response.status_mut() =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(answer.content_type),
-        );
-        if visit.protocol == Protocol::RpcCbor {
-            headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
-        }
-        if let Ok(id) = HeaderValue::from_str(&visit.request_id) {
-            headers.insert("x-amzn-requestid", id);
-        }
-        let now = runtime::time::epoch_millis(self.inner.clock.now());
-        let shown = now.saturating_add_signed(skew.saturating_mul(1_000));
-        if let Ok(date) = HeaderValue::from_str(&date::of_header(shown)) {
-            headers.insert(header::DATE, date);
-        }
-        response
-    }
 }
 
 /// A request after faults and signature.
@@ -512,16 +411,6 @@ enum Admitted {
     To(Plan),
     /// It is answered already.
     Answered(Response<AnswerBody>),
-}
-
-fn refused(visit: &Visit, refusal: &Refusal) -> Answer {
-    let (status, body, code) = visit.protocol.refusal(refusal, &visit.request_id);
-    Answer {
-        status,
-        content_type: visit.protocol.content_type(),
-        body: AnswerBody::whole(body),
-        error: Some(code),
-    }
 }
 
 /// The host that a request was sent to.

@@ -38,6 +38,7 @@ mod recorders;
 mod refusal;
 mod service;
 mod signature;
+mod visit;
 mod wire;
 
 pub use crate::http::server::Server;
