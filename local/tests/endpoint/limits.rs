@@ -146,3 +146,95 @@ async fn one_switch_leaves_all_limits_out() {
         read(&local, &first, 10_000).await;
     }
 }
+
+#[tokio::test]
+async fn each_limit_has_a_switch_of_its_own() {
+    let many = json!({"StreamName": "s", "Records": vec![entry(0, 1); 501]});
+    let large = json!({"StreamName": "s", "PartitionKey": "k",
+        "Data": base64(&vec![0; 2 << 20])});
+    let burst = json!({"StreamName": "s", "Records": vec![entry(0, (1 << 20) - 1); 9]});
+    let full = Limits::On;
+    let request = Limits {
+        request_size: false,
+        ..full
+    };
+    let record = Limits {
+        record_size: false,
+        ..full
+    };
+    let writes = Limits {
+        shard_writes: false,
+        ..full
+    };
+    // Limits, and whether too many entries, a large record and a burst pass.
+    let cases = [
+        (full, [false, false, false]),
+        (request, [true, false, false]),
+        (record, [false, true, false]),
+        (writes, [false, false, true]),
+    ];
+    for (limits, [many_pass, large_passes, burst_passes]) in cases {
+        let (local, clock) = with(LocalOptions {
+            limits,
+            ..LocalOptions::default()
+        });
+        local.create_stream("s", 1).unwrap();
+        assert_eq!(
+            ask(&local, "PutRecords", many.clone()).await.0 == 200,
+            many_pass
+        );
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(
+            ask(&local, "PutRecord", large.clone()).await.0 == 200,
+            large_passes
+        );
+        clock.advance(Duration::from_secs(10));
+        let answer = good(&local, "PutRecords", burst.clone()).await;
+        assert_eq!(answer["FailedRecordCount"] == 0, burst_passes);
+    }
+    let reads = async |limits| {
+        let (local, _) = with(LocalOptions {
+            limits,
+            ..LocalOptions::default()
+        });
+        local.create_stream("s", 1).unwrap();
+        let first = iterator(&local, "s", 0, "TRIM_HORIZON").await;
+        for _ in 0..5 {
+            read(&local, &first, 1).await;
+        }
+        ask(&local, "GetRecords", json!({"ShardIterator": first}))
+            .await
+            .0
+    };
+    assert_eq!(reads(Limits::On).await, 400);
+    let without = Limits {
+        shard_reads: false,
+        ..Limits::On
+    };
+    assert_eq!(reads(without).await, 200);
+    let consumers = async |limits| {
+        let (local, _) = with(LocalOptions {
+            limits,
+            ..LocalOptions::default()
+        });
+        local.create_stream("s", 1).unwrap();
+        let mut registered = 0;
+        for i in 0..25 {
+            let body = json!({"ConsumerName": format!("c{i}"),
+                "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s"});
+            registered += usize::from(ask(&local, "RegisterStreamConsumer", body).await.0 == 200);
+        }
+        registered
+    };
+    let uncounted = Limits {
+        calls: false,
+        ..Limits::On
+    };
+    assert_eq!(consumers(uncounted).await, 20);
+    let unlimited = Limits {
+        consumers: false,
+        ..uncounted
+    };
+    assert_eq!(consumers(unlimited).await, 25);
+    assert_eq!(consumers(Limits::On).await, 5, "the rate of calls");
+}
