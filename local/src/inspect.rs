@@ -90,6 +90,14 @@ impl Local {
         self.kinesis().kept_bytes()
     }
 
+    /// How many records were trimmed since the start because [`LocalOptions::max_bytes`] was reached.
+    ///
+    /// [`LocalOptions::max_bytes`]: crate::LocalOptions::max_bytes
+    #[must_use]
+    pub fn trimmed_records(&self) -> u64 {
+        self.kinesis().trimmed_records()
+    }
+
     /// The last records that Firehose took, oldest first, as many as [`LocalOptions::recorded`] lets
     /// it keep.
     ///

@@ -36,6 +36,11 @@ impl Kinesis {
         self.kept.bytes()
     }
 
+    /// How many records were trimmed for want of memory since the start.
+    pub(crate) fn trimmed_records(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
+    }
+
     /// Trims the oldest records when there are more bytes than the endpoint may keep. Records that
     /// came together leave together where a shard is the oldest by far; the order within a shard is
     /// kept.
@@ -70,6 +75,8 @@ impl Kinesis {
                 oldest.push(Reverse((arrival, Place(order, shard))));
             }
         }
+        let count = u64::try_from(trimmed).unwrap_or(u64::MAX);
+        self.trimmed.fetch_add(count, Ordering::Relaxed);
         tracing::warn!(
             records = trimmed,
             bytes = self.kept.bytes(),

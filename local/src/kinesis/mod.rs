@@ -159,6 +159,7 @@ pub(crate) struct Kinesis {
     max_bytes: Option<u64>,
     kept: Kept,
     trimming: Mutex<()>,
+    trimmed: AtomicU64,
 }
 
 impl Kinesis {
@@ -177,6 +178,7 @@ impl Kinesis {
             max_bytes: options.max_bytes,
             kept: Kept::default(),
             trimming: Mutex::new(()),
+            trimmed: AtomicU64::new(0),
         }
     }
 

@@ -42,6 +42,7 @@ async fn the_oldest_records_of_all_streams_are_trimmed() {
     let first = keys[0];
     assert_eq!(keys, (first..300).collect::<Vec<_>>());
     assert!(keys.len() > 80, "{}", keys.len());
+    assert_eq!(local.trimmed_records(), 20 + u64::from(first));
     // A reader goes on at the oldest that is left, as after retention.
     let shard = json!({"StreamName": "b", "ShardId": "shardId-000000000000",
         "ShardIteratorType": "TRIM_HORIZON"});

@@ -144,6 +144,8 @@ fn summarise(local: &Local, before: u64) -> u64 {
         requests = total.saturating_sub(before),
         total,
         errors = local.error_count(),
+        kept_bytes = local.kept_bytes(),
+        trimmed_records = local.trimmed_records(),
         by_operation,
         "summary"
     );
