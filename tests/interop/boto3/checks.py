@@ -1,6 +1,7 @@
 """What every Python counterpart shares: named checks, clients, bounded waits."""
 
 import os
+import pathlib
 import sys
 import time
 
@@ -111,6 +112,15 @@ def paced(call, /, **members):
             return None
 
     return until(attempt, f"{members} is admitted")
+
+
+def advance(seconds):
+    """Moves the clock of the endpoint whose machine clock a file moves, always forwards."""
+    offset_file = pathlib.Path(os.environ["CLOCK"])
+    offset = int(offset_file.read_text()) + seconds
+    fresh = offset_file.with_suffix(".new")
+    fresh.write_text(f"+{offset}\n")
+    fresh.rename(offset_file)
 
 
 def create(kinesis, name, shards):

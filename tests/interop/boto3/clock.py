@@ -5,22 +5,12 @@ each look at the clock. Expected values come from the API reference.
 """
 
 import os
-import pathlib
 
 from checks import *
 
 kinesis = client(endpoint=os.environ["CLOCK_ENDPOINT"])
-offset_file = pathlib.Path(os.environ["CLOCK"])
 MIB = 1 << 20
 SHARD = "shardId-000000000000"
-
-
-def advance(seconds):
-    """Moves the endpoint's clock, always forwards."""
-    offset = int(offset_file.read_text()) + seconds
-    fresh = offset_file.with_suffix(".new")
-    fresh.write_text(f"+{offset}\n")
-    fresh.rename(offset_file)
 
 
 @check("row 2: a page has at most 10 MiB, and after one the shard's reads rest for 5 seconds")
