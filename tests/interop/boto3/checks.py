@@ -42,19 +42,22 @@ def run(counterpart):
     sys.exit(1 if failed else 0)
 
 
-def client(service="kinesis", endpoint=None, validate=True):
+def client(
+    service="kinesis", endpoint=None, validate=True, key="boto3", secret="boto3", **config
+):
     """A client that tries once and may send what it knows to be wrong."""
     return boto3.client(
         service,
         endpoint_url=endpoint or os.environ["ENDPOINT"],
         region_name="us-east-1",
-        aws_access_key_id="boto3",
-        aws_secret_access_key="boto3",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
         config=Config(
             retries={"total_max_attempts": 1},
             parameter_validation=validate,
             read_timeout=20,
             max_pool_connections=32,
+            **config,
         ),
     )
 

@@ -8,6 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   CreateStreamCommand,
   DeleteStreamCommand,
+  DeregisterStreamConsumerCommand,
+  DescribeStreamConsumerCommand,
   DescribeStreamSummaryCommand,
   GetRecordsCommand,
   GetShardIteratorCommand,
@@ -18,7 +20,9 @@ import {
   MergeShardsCommand,
   PutRecordCommand,
   PutRecordsCommand,
+  RegisterStreamConsumerCommand,
   SplitShardCommand,
+  SubscribeToShardCommand,
   waitUntilStreamExists,
   waitUntilStreamNotExists,
 } from "@aws-sdk/client-kinesis";
@@ -255,6 +259,118 @@ check("SplitShard: UPDATING, two children, and the closed shard's end with Child
       HashKeyRange: c.HashKeyRange,
     })),
   );
+});
+
+/** A consumer of the stream, ACTIVE; its ARN. */
+async function registered(client, StreamARN, ConsumerName) {
+  const { Consumer } = await client.send(
+    new RegisterStreamConsumerCommand({ StreamARN, ConsumerName }),
+  );
+  const { ConsumerARN } = Consumer;
+  assert.equal(Consumer.ConsumerStatus, "CREATING");
+  await until(async () => {
+    const found = await client.send(new DescribeStreamConsumerCommand({ ConsumerARN }));
+    return found.ConsumerDescription.ConsumerStatus === "ACTIVE";
+  }, `${ConsumerName} is ACTIVE`);
+  return ConsumerARN;
+}
+
+/** The events of a shard from its begin to its end, which has a bound: they come every some seconds. */
+async function* events(client, ConsumerARN, ShardId) {
+  const { EventStream } = await client.send(
+    new SubscribeToShardCommand({
+      ConsumerARN,
+      ShardId,
+      StartingPosition: { Type: "TRIM_HORIZON" },
+    }),
+  );
+  const end = performance.now() + 30_000;
+  for await (const event of EventStream) {
+    assert.deepEqual(Object.keys(event), ["SubscribeToShardEvent"]);
+    assert.ok(performance.now() < end, "no end of events within 30 s");
+    yield event.SubscribeToShardEvent;
+  }
+}
+
+const recordsOf = (found) => found.flatMap((event) => event.Records);
+const numbersOf = (found) => recordsOf(found).map((record) => record.SequenceNumber);
+
+/** Children, and no continuation, on the last event alone. */
+function endsWithChildren(found, parent, children) {
+  const last = found.at(-1);
+  for (const event of found.slice(0, -1)) {
+    assert.ok(event.ContinuationSequenceNumber, "a continuation before the end");
+    assert.equal(event.ChildShards?.length ?? 0, 0, "children before the end");
+  }
+  assert.equal(last.ContinuationSequenceNumber ?? undefined, undefined);
+  assert.equal(last.MillisBehindLatest, 0);
+  assert.deepEqual(
+    last.ChildShards,
+    children.map((c) => ({
+      ShardId: c.ShardId,
+      ParentShards: [parent],
+      HashKeyRange: c.HashKeyRange,
+    })),
+  );
+}
+
+check("rows 4 and 5: SubscribeToShard reads a shard closed before, to its end", async () => {
+  const ConsumerARN = await registered(kinesis, (await summary()).StreamARN, "closed");
+  const found = [];
+  for await (const event of events(kinesis, ConsumerARN, FIRST)) found.push(event);
+  const expected = sent.get(FIRST);
+  assert.deepEqual(
+    numbersOf(found),
+    expected.map(([number]) => number),
+  );
+  for (const [i, record] of recordsOf(found).entries()) {
+    const [, key, data] = expected[i];
+    if (key === undefined) continue;
+    assert.equal(record.PartitionKey, key);
+    assert.deepEqual(Uint8Array.from(record.Data), data);
+    const age = Date.now() - record.ApproximateArrivalTimestamp.getTime();
+    assert.ok(age > -1000 && age < 120_000, `${age} ms old`);
+  }
+  endsWithChildren(found, FIRST, (await shards()).slice(2));
+  await send(new DeregisterStreamConsumerCommand({ ConsumerARN }));
+});
+
+check("row 5: a split under a live subscription", async () => {
+  const client = clientOf(process.env.ENDPOINT);
+  const StreamName = `${STREAM}-live`;
+  await client.send(new CreateStreamCommand({ StreamName, ShardCount: 1 }));
+  const { StreamDescriptionSummary: described } = await until(async () => {
+    const found = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
+    return found.StreamDescriptionSummary.StreamStatus === "ACTIVE" && found;
+  }, `${StreamName} is ACTIVE`);
+  const ConsumerARN = await registered(client, described.StreamARN, "live");
+  const numbers = [];
+  const add = async () => {
+    const put = { StreamName, PartitionKey: "k", Data: bytes(`${numbers.length}`) };
+    numbers.push((await client.send(new PutRecordCommand(put))).SequenceNumber);
+  };
+  await add();
+  const found = [];
+  for await (const event of events(client, ConsumerARN, FIRST)) {
+    found.push(event);
+    // Each is read before the next is written: so the last two come as news.
+    if (numbers.length === 3 || numbersOf(found).length < numbers.length) continue;
+    await add();
+    if (numbers.length === 3) {
+      await client.send(
+        new SplitShardCommand({
+          StreamName,
+          ShardToSplit: FIRST,
+          NewStartingHashKey: `${2n ** 127n}`,
+        }),
+      );
+    }
+  }
+  assert.deepEqual(numbersOf(found), numbers);
+  const { Shards } = await client.send(new ListShardsCommand({ StreamName }));
+  endsWithChildren(found, FIRST, Shards.slice(1));
+  await client.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));
+  client.destroy();
 });
 
 check("MergeShards: one child with two parents", async () => {
