@@ -30,6 +30,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
@@ -51,6 +53,7 @@ import software.amazon.awssdk.services.dynamodb.model.ScalarAttributeType;
 import software.amazon.awssdk.services.dynamodb.model.UpdateItemRequest;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.ChildShard;
+import software.amazon.awssdk.services.kinesis.model.ConsumerStatus;
 import software.amazon.awssdk.services.kinesis.model.EncryptionType;
 import software.amazon.awssdk.services.kinesis.model.GetRecordsResponse;
 import software.amazon.awssdk.services.kinesis.model.GetShardIteratorRequest;
@@ -67,6 +70,8 @@ import software.amazon.awssdk.services.kinesis.model.ShardIteratorType;
 import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
 import software.amazon.awssdk.services.kinesis.model.StreamMode;
 import software.amazon.awssdk.services.kinesis.model.StreamStatus;
+import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEvent;
+import software.amazon.awssdk.services.kinesis.model.SubscribeToShardResponseHandler;
 
 /**
  * The AWS SDK for Java v2 with its Netty client, in CBOR, lives through a stream's whole life: once
@@ -142,10 +147,14 @@ public final class Life {
         checks.check("a throttle: the sixth GetRecords in a second", this::throttle);
         checks.check("row 1: PutRecords: only entries of the hot shard fail", this::hotShard);
         checks.check("SplitShard, and the end of the closed shard with ChildShards", this::split);
+        checks.check(
+                "rows 4 and 5: SubscribeToShard reads a shard closed before, to its end",
+                this::subscribeToClosed);
+        checks.check("row 5: a split under a live subscription", this::subscribeToLive);
         checks.check("MergeShards: one child with two parents", this::merge);
         checks.check("refusals have their own exceptions", this::refusals);
         checks.check("row 11: an iterator lives 300 seconds", this::expiry);
-        checks.check("row 18: all of it was CBOR, errors too", this::encoding);
+        checks.check("row 18: all but event streams was CBOR, errors too", this::encoding);
         checks.check("DeleteStream: DELETING, then gone", this::delete);
     }
 
@@ -478,6 +487,152 @@ public final class Life {
         equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
     }
 
+    /** A consumer of the stream, ACTIVE; its ARN. */
+    private static String registered(KinesisAsyncClient client, String streamArn, String name) {
+        String consumer =
+                get(client.registerStreamConsumer(r -> r.streamARN(streamArn).consumerName(name)))
+                        .consumer()
+                        .consumerARN();
+        return until(
+                name + " is ACTIVE",
+                () ->
+                        get(client.describeStreamConsumer(r -> r.consumerARN(consumer)))
+                                        .consumerDescription()
+                                        .consumerStatus()
+                                        .equals(ConsumerStatus.ACTIVE)
+                                ? Optional.of(consumer)
+                                : Optional.empty());
+    }
+
+    /** Reads a shard from its begin to the end of the subscription, which has a bound. */
+    private static void subscribe(
+            KinesisAsyncClient client, String consumer, Consumer<SubscribeToShardEvent> each) {
+        SubscribeToShardResponseHandler handler =
+                SubscribeToShardResponseHandler.builder()
+                        .subscriber(event -> each.accept((SubscribeToShardEvent) event))
+                        .build();
+        get(
+                client.subscribeToShard(
+                        r ->
+                                r.consumerARN(consumer)
+                                        .shardId(FIRST)
+                                        .startingPosition(
+                                                p -> p.type(ShardIteratorType.TRIM_HORIZON)),
+                        handler));
+    }
+
+    private static List<Record> recordsOf(List<SubscribeToShardEvent> found) {
+        return found.stream().flatMap(e -> e.records().stream()).toList();
+    }
+
+    private static List<String> numbersOf(List<SubscribeToShardEvent> found) {
+        return recordsOf(found).stream().map(Record::sequenceNumber).toList();
+    }
+
+    /** Children, and no continuation, on the last event alone. */
+    private static void endsWithChildren(List<SubscribeToShardEvent> found, List<Shard> children) {
+        hold(!found.isEmpty(), "no events");
+        for (SubscribeToShardEvent event : found.subList(0, found.size() - 1)) {
+            hold(event.continuationSequenceNumber() != null, "no continuation before the end");
+            equal(event.childShards(), List.of(), "children before the end");
+        }
+        SubscribeToShardEvent last = found.get(found.size() - 1);
+        equal(last.continuationSequenceNumber(), null, "continuation at the end");
+        equal(last.millisBehindLatest(), 0L, "lag at the end");
+        List<ChildShard> expected =
+                children.stream()
+                        .map(
+                                c ->
+                                        ChildShard.builder()
+                                                .shardId(c.shardId())
+                                                .parentShards(FIRST)
+                                                .hashKeyRange(c.hashKeyRange())
+                                                .build())
+                        .toList();
+        equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
+    }
+
+    private void subscribeToClosed() {
+        String consumer = registered(kinesis, summary().streamARN(), "closed");
+        List<SubscribeToShardEvent> found = new CopyOnWriteArrayList<>();
+        subscribe(kinesis, consumer, found::add);
+        List<Sent> got =
+                recordsOf(found).stream()
+                        .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
+                        .toList();
+        equal(got, sent.get(FIRST), "records");
+        endsWithChildren(found, shards().subList(2, 4));
+        get(kinesis.deregisterStreamConsumer(r -> r.consumerARN(consumer)));
+    }
+
+    private void subscribeToLive() {
+        String name = stream + "-live";
+        try (KinesisAsyncClient client = clientOf(Checks.ENDPOINT)) {
+            get(client.createStream(r -> r.streamName(name).shardCount(1)));
+            StreamDescriptionSummary active =
+                    until(
+                            name + " is ACTIVE",
+                            () ->
+                                    Optional.of(
+                                                    get(client.describeStreamSummary(
+                                                                    r -> r.streamName(name)))
+                                                            .streamDescriptionSummary())
+                                            .filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
+            String consumer = registered(client, active.streamARN(), "live");
+            List<String> numbers = new CopyOnWriteArrayList<>();
+            List<SubscribeToShardEvent> found = new CopyOnWriteArrayList<>();
+            Runnable add =
+                    () ->
+                            numbers.add(
+                                    get(client.putRecord(
+                                                    r ->
+                                                            r.streamName(name)
+                                                                    .partitionKey("k")
+                                                                    .data(
+                                                                            SdkBytes.fromUtf8String(
+                                                                                    "x"))))
+                                            .sequenceNumber());
+            add.run();
+            Thread writer =
+                    new Thread(
+                            () -> {
+                                // Each is read before the next is written: so they come as news.
+                                for (int i = 1; i <= 3; i++) {
+                                    int read = i;
+                                    until(
+                                            read + " are read",
+                                            () ->
+                                                    Optional.of(found)
+                                                            .filter(
+                                                                    f ->
+                                                                            numbersOf(f).size()
+                                                                                    == read));
+                                    if (i < 3) {
+                                        add.run();
+                                    }
+                                }
+                                get(
+                                        client.splitShard(
+                                                r ->
+                                                        r.streamName(name)
+                                                                .shardToSplit(FIRST)
+                                                                .newStartingHashKey(
+                                                                        BigInteger.TWO
+                                                                                .pow(127)
+                                                                                .toString())));
+                            });
+            writer.setDaemon(true);
+            writer.start();
+            subscribe(client, consumer, found::add);
+            equal(numbersOf(found), numbers, "records");
+            equal(numbers.size(), 3, "records");
+            endsWithChildren(
+                    found,
+                    get(client.listShards(r -> r.streamName(name))).shards().subList(1, 3));
+            get(client.deleteStream(r -> r.streamName(name).enforceConsumerDeletion(true)));
+        }
+    }
+
     private void merge() {
         List<String> parents = ids(shards()).subList(2, 4);
         get(
@@ -584,6 +739,9 @@ public final class Life {
 
     private void encoding() {
         String cbor = "application/x-amz-cbor-1.1";
+        // The SDK asks for the one event stream in JSON, whatever else it speaks.
+        String events = "application/x-amz-json-1.1 application/vnd.amazon.eventstream";
+        hold(contentTypes.remove(events), "no events were seen");
         // An answer without a body may go without a type.
         for (String pair : contentTypes) {
             hold(
