@@ -136,7 +136,6 @@ async fn stream_life(config: &Config) {
         .merge_shards("s", &children[0].shard_id, &children[1].shard_id)
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
     let end = read(IteratorPosition::AfterSequenceNumber(numbers[1].clone())).await;
     assert!(
         end.next_shard_iterator.is_none(),

@@ -13,8 +13,8 @@ use crate::stats::Ledger;
 use arc_swap::ArcSwap;
 use aws::kinesis::ShardFilter;
 use aws::{ErrorKind, HttpTransport};
+use runtime::settings::Value;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -67,8 +67,9 @@ impl ProducerBuilder {
         self
     }
 
-    fn put(self, name: &str, value: impl fmt::Display) -> Self {
-        self.set(name, &value.to_string())
+    fn put(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.settings.set_value(name, value);
+        self
     }
 
     /// Packs many user records into one Kinesis record (`AggregationEnabled`, default true).
@@ -100,7 +101,7 @@ impl ProducerBuilder {
     /// configuration's). When set, the producer makes connections of its own, in place of the
     /// configuration's transport.
     pub fn connect_timeout(self, bound: Duration) -> Self {
-        self.put("ConnectTimeout", bound.as_millis())
+        self.put("ConnectTimeout", bound)
     }
 
     /// Fails records at the first throttling answer (`FailIfThrottled`, default false).
@@ -133,17 +134,17 @@ impl ProducerBuilder {
     /// How long a record waits for others (`RecordMaxBufferedTime`, whole milliseconds, default
     /// 100 ms).
     pub fn record_max_buffered_time(self, wait: Duration) -> Self {
-        self.put("RecordMaxBufferedTime", wait.as_millis())
+        self.put("RecordMaxBufferedTime", wait)
     }
 
     /// How long delivery of a record is tried (`RecordTtl`, at least 100 ms, default 30 s).
     pub fn record_ttl(self, ttl: Duration) -> Self {
-        self.put("RecordTtl", ttl.as_millis())
+        self.put("RecordTtl", ttl)
     }
 
     /// How long one request may take (`RequestTimeout`, 100 ms to 600 s, default 6 s).
     pub fn request_timeout(self, bound: Duration) -> Self {
-        self.put("RequestTimeout", bound.as_millis())
+        self.put("RequestTimeout", bound)
     }
 
     /// Checks the settings, lists the stream's shards and starts the engine on the present runtime.

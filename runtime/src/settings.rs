@@ -71,6 +71,42 @@ pub enum Value {
     Text(String),
 }
 
+impl fmt::Display for Value {
+    /// As a user writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(on) => on.fmt(f),
+            Self::Integer(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(on: bool) -> Self {
+        Self::Bool(on)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+/// Whole milliseconds; what is less than one is dropped.
+impl From<Duration> for Value {
+    fn from(time: Duration) -> Self {
+        Self::Integer(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
 impl Kind {
     /// Reads a value as a user writes it; the error says what would be right.
     fn parse(self, text: &str) -> Result<Value, String> {
@@ -210,6 +246,12 @@ impl Settings {
         }
     }
 
+    /// Sets a typed value: the way of a builder's setters. Checked as [`Settings::set`] checks text: a
+    /// value of another type or out of range is kept as a problem.
+    pub fn set_value(&mut self, key: &str, value: impl Into<Value>) {
+        self.set(key, &value.into().to_string());
+    }
+
     /// Keeps a problem that the caller found (a combination that cannot be).
     pub fn problem(&mut self, key: &str, reason: String) {
         self.problems.push(Problem {
@@ -347,6 +389,34 @@ mod tests {
              RecordMaxBufferedTime: \"9001\" is not valid: expected milliseconds from 0 to 9000; \
              Mode: \"sideways\" is not valid: expected one of POLLING, FANOUT; \
              entirely different: unknown setting"
+        );
+    }
+
+    #[test]
+    fn typed_values_are_checked_as_text_is() {
+        let mut s = Settings::new(REGISTRY);
+        s.set_value("AggregationEnabled", false);
+        s.set_value("RecordMaxBufferedTime", Duration::from_micros(2_999));
+        s.set_value("Region", "eu-west-1");
+        assert!(s.check().is_ok());
+        assert!(!s.bool("AggregationEnabled"));
+        assert_eq!(
+            s.duration("RecordMaxBufferedTime"),
+            Some(Duration::from_millis(2))
+        );
+        s.set_value("RecordMaxBufferedTime", Duration::MAX);
+        s.set_value("AggregationEnabled", 7);
+        s.set_value("Mode", true);
+        let keys: Vec<String> = s
+            .check()
+            .unwrap_err()
+            .0
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect();
+        assert_eq!(
+            keys,
+            ["RecordMaxBufferedTime", "AggregationEnabled", "Mode"]
         );
     }
 

@@ -112,8 +112,9 @@ impl<F: ProcessorFactory> SchedulerBuilder<F> {
     /// How long a lease that is not renewed stays its owner's (`failoverTimeMillis`, to the
     /// millisecond). Default 10 s.
     #[must_use]
-    pub fn failover_time(self, time: Duration) -> Self {
-        self.set("failoverTimeMillis", &time.as_millis().to_string())
+    pub fn failover_time(mut self, time: Duration) -> Self {
+        self.settings.set_value("failoverTimeMillis", time);
+        self
     }
 
     /// Any setting by its name: see [`crate::settings::REGISTRY`]. What is wrong shows in
