@@ -255,7 +255,6 @@ async fn without_checkpoints_everything_is_read_again() {
             .last()
             .map(|r| &r.sequence_number)
     );
-    let _ = APP;
 }
 
 #[tokio::test(start_paused = true)]
