@@ -1,4 +1,15 @@
-//! MD5 of many independent inputs behind one door, so that lanes can come behind it.
+//! MD5 of many independent inputs behind one door: in the lanes of the CPU's vector registers where it
+//! has them, else one by one.
+
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_endian = "little")
+))]
+mod lanes;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// The MD5 of one input.
 pub fn md5_one(input: &[u8]) -> [u8; 16] {
@@ -8,23 +19,85 @@ pub fn md5_one(input: &[u8]) -> [u8; 16] {
 /// The MD5 of each input, in order. `out` is cleared first and then holds as many digests as there
 /// are inputs; its allocation is reused.
 ///
-/// Inputs that are hashed together cost no more than apart, and less where the machine can hash
-/// several at a time; whoever has many keys or bodies at hand passes them in one call.
+/// Inputs that are hashed together cost no more than apart, and less where the CPU can hash several
+/// at a time (AVX-512, AVX2, NEON; found out at run time); whoever has many keys or bodies at hand
+/// passes them in one call.
 pub fn md5_many(inputs: &[&[u8]], out: &mut Vec<[u8; 16]>) {
     out.clear();
-    out.extend(inputs.iter().map(|input| md5_one(input)));
+    Engine::best(inputs.len()).digests(inputs.iter().map(std::slice::from_ref), out);
 }
 
 /// As [`md5_many`], for inputs that lie in three pieces each: the pieces are not joined.
 pub(crate) fn md5_many_in_pieces(inputs: &[[&[u8]; 3]], out: &mut Vec<[u8; 16]>) {
     out.clear();
-    out.extend(inputs.iter().map(|pieces| {
-        let mut context = ::md5::Context::new();
-        for piece in pieces {
-            context.consume(piece);
+    Engine::best(inputs.len()).digests(inputs.iter().map(<[_; 3]>::as_slice), out);
+}
+
+/// From so many inputs on, lanes are quicker than one after the other even if most stay empty.
+const ENOUGH: usize = 3;
+
+/// What hashes. The variants of a CPU's feature are made where it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon,
+    OneByOne,
+}
+
+impl Engine {
+    fn best(inputs: usize) -> Self {
+        if inputs < ENOUGH {
+            return Self::OneByOne;
         }
-        context.finalize().0
-    }));
+        Self::available().next().unwrap_or(Self::OneByOne)
+    }
+
+    /// What this machine has, the quickest first.
+    fn available() -> impl Iterator<Item = Self> {
+        [
+            #[cfg(target_arch = "x86_64")]
+            std::arch::is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            std::arch::is_x86_feature_detected!("avx2").then_some(Self::Avx2),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            std::arch::is_aarch64_feature_detected!("neon").then_some(Self::Neon),
+            Some(Self::OneByOne),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    #[cfg_attr(
+        any(
+            target_arch = "x86_64",
+            all(target_arch = "aarch64", target_endian = "little")
+        ),
+        expect(unsafe_code, reason = "calls what needs a feature of the CPU")
+    )]
+    fn digests<'a>(self, inputs: impl Iterator<Item = &'a [&'a [u8]]>, out: &mut Vec<[u8; 16]>) {
+        match self {
+            // SAFETY: a variant is made only where `available` found the feature.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { x86::with_avx512(inputs, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { x86::with_avx2(inputs, out) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon => unsafe { neon::with_neon(inputs, out) },
+            Self::OneByOne => out.extend(inputs.map(|pieces| {
+                let mut context = ::md5::Context::new();
+                for piece in pieces {
+                    context.consume(piece);
+                }
+                context.finalize().0
+            })),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +158,56 @@ mod tests {
         let mut out = vec![[0; 16]];
         md5_many_in_pieces(&inputs, &mut out);
         assert_eq!(out, [md5_one(&whole); 6]);
+    }
+
+    /// Bytes that differ, from a small generator with a fixed start.
+    fn bytes(count: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        (0..count)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[0]
+            })
+            .collect()
+    }
+
+    /// Every engine of this machine gives what the library gives: every length around a block's
+    /// edges, any number of inputs, long ones beside short ones, any cut into pieces.
+    #[test]
+    fn every_engine_equals_the_library() {
+        let text = bytes(5000);
+        let engines: Vec<Engine> = Engine::available().collect();
+        println!("engines of this machine: {engines:?}");
+        for engine in engines {
+            let mut out = Vec::new();
+            for count in (0..=40).chain([257]) {
+                let inputs: Vec<&[u8]> = (0..count)
+                    .map(|n| &text[n..n + (n * 37 + count * 11) % 300])
+                    .collect();
+                out.clear();
+                engine.digests(inputs.iter().map(std::slice::from_ref), &mut out);
+                let want: Vec<[u8; 16]> = inputs.iter().map(|input| md5_one(input)).collect();
+                assert_eq!(out, want, "{engine:?}, {count} inputs");
+            }
+            for long in [0, 1, 63, 64, 65, 4096, 4999] {
+                let pieces: Vec<[&[u8]; 3]> = (0..130)
+                    .map(|n| {
+                        let whole = if n == 7 { &text[..long] } else { &text[..n] };
+                        let (head, rest) = whole.split_at(n.min(whole.len()) / 2);
+                        let (middle, tail) = rest.split_at(rest.len() / 3);
+                        [head, middle, tail]
+                    })
+                    .collect();
+                out.clear();
+                engine.digests(pieces.iter().map(<[_; 3]>::as_slice), &mut out);
+                let want: Vec<[u8; 16]> = pieces
+                    .iter()
+                    .map(|pieces| md5_one(&pieces.concat()))
+                    .collect();
+                assert_eq!(out, want, "{engine:?}, {long} bytes in one lane");
+            }
+        }
     }
 }
