@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// These use everything and are used by nobody.
-const OUTSIDE: &[&str] = &["examples", "tests"];
+const OUTSIDE: &[&str] = &["examples", "tests", "benches"];
 
 /// What tests inside a crate may use beside its own arrows.
 const FOR_TESTS: &[&str] = &["local"];
