@@ -2,6 +2,7 @@
 //! strings, timestamps as epoch milliseconds under tag 1.
 
 use crate::client::Undecodable;
+use crate::encoding::{self, Read, Reader as _};
 use bytes::Bytes;
 use minicbor::data::{Tag, Type};
 use minicbor::decode::{Decoder, Error};
@@ -60,12 +61,6 @@ impl Writer {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    /// A key with a text.
-    pub(crate) fn member(&mut self, key: &str, text: &str) {
-        self.text(key);
-        self.text(text);
-    }
-
     pub(crate) fn integer(&mut self, value: u64) {
         self.head(0, value);
     }
@@ -100,37 +95,12 @@ impl From<Error> for Undecodable {
     }
 }
 
-type Read<T> = Result<T, Undecodable>;
-
 impl<'b> Reader<'b> {
     pub(crate) fn new(body: &'b Bytes) -> Self {
         Self {
             decoder: Decoder::new(body),
             body,
         }
-    }
-
-    /// Calls `member` for each key of a map; it must read the value, or [`Reader::skip`] it.
-    pub(crate) fn map(&mut self, mut member: impl FnMut(&mut Self, &str) -> Read<()>) -> Read<()> {
-        let mut left = self.decoder.map()?;
-        while self.more(&mut left)? {
-            let key = self.text_view()?;
-            member(self, &key)?;
-        }
-        Ok(())
-    }
-
-    /// Reads each item of an array; `null` counts as empty.
-    pub(crate) fn array<T>(&mut self, mut item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
-        let mut items = Vec::new();
-        if self.null()? {
-            return Ok(items);
-        }
-        let mut left = self.decoder.array()?;
-        while self.more(&mut left)? {
-            items.push(item(self)?);
-        }
-        Ok(items)
     }
 
     /// True while a map or an array has more; `left` is its length, or `None` when it ends by a break.
@@ -158,14 +128,6 @@ impl<'b> Reader<'b> {
         Ok(null)
     }
 
-    pub(crate) fn skip(&mut self) -> Read<()> {
-        Ok(self.decoder.skip()?)
-    }
-
-    pub(crate) fn text(&mut self) -> Read<String> {
-        self.text_view().map(Cow::into_owned)
-    }
-
     /// A text as a view into the body; one that was sent in pieces is joined.
     fn text_view(&mut self) -> Read<Cow<'b, str>> {
         if self.decoder.datatype()? == Type::StringIndef {
@@ -174,8 +136,39 @@ impl<'b> Reader<'b> {
         }
         Ok(Cow::Borrowed(self.decoder.str()?))
     }
+}
 
-    pub(crate) fn optional_text(&mut self) -> Read<Option<String>> {
+impl encoding::Reader for Reader<'_> {
+    fn map(&mut self, mut member: impl FnMut(&mut Self, &str) -> Read<()>) -> Read<()> {
+        let mut left = self.decoder.map()?;
+        while self.more(&mut left)? {
+            let key = self.text_view()?;
+            member(self, &key)?;
+        }
+        Ok(())
+    }
+
+    fn array<T>(&mut self, mut item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let mut items = Vec::new();
+        if self.null()? {
+            return Ok(items);
+        }
+        let mut left = self.decoder.array()?;
+        while self.more(&mut left)? {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn skip(&mut self) -> Read<()> {
+        Ok(self.decoder.skip()?)
+    }
+
+    fn text(&mut self) -> Read<String> {
+        self.text_view().map(Cow::into_owned)
+    }
+
+    fn optional_text(&mut self) -> Read<Option<String>> {
         if self.null()? {
             Ok(None)
         } else {
@@ -184,7 +177,7 @@ impl<'b> Reader<'b> {
     }
 
     /// A byte string as a view into the body; one that was sent in pieces is joined.
-    pub(crate) fn bytes(&mut self) -> Read<Bytes> {
+    fn bytes(&mut self) -> Read<Bytes> {
         if self.decoder.datatype()? == Type::BytesIndef {
             let parts: Result<Vec<&[u8]>, Error> = self.decoder.bytes_iter()?.collect();
             return Ok(parts?.concat().into());
@@ -193,16 +186,15 @@ impl<'b> Reader<'b> {
         Ok(self.body.slice_ref(view))
     }
 
-    pub(crate) fn optional_integer(&mut self) -> Read<Option<u64>> {
+    fn optional_integer(&mut self) -> Read<Option<u64>> {
         if self.null()? {
             return Ok(None);
         }
         let number = i128::from(self.decoder.int()?);
-        // Lag and counts may be -1 where the service does not know.
         Ok(u64::try_from(number).ok())
     }
 
-    pub(crate) fn boolean(&mut self) -> Read<bool> {
+    fn boolean(&mut self) -> Read<bool> {
         Ok(self.decoder.bool()?)
     }
 
@@ -211,7 +203,7 @@ impl<'b> Reader<'b> {
         clippy::cast_sign_loss,
         reason = "float to integer casts saturate"
     )]
-    pub(crate) fn optional_timestamp(&mut self) -> Read<Option<SystemTime>> {
+    fn optional_timestamp(&mut self) -> Read<Option<SystemTime>> {
         if self.null()? {
             return Ok(None);
         }
@@ -274,7 +266,8 @@ mod tests {
     fn what_is_written_is_read() {
         let mut w = Writer::default();
         w.map(3);
-        w.member("Name", "x");
+        w.text("Name");
+        w.text("x");
         w.text("Data");
         w.bytes(&[b"ab", b"", b"c"]);
         w.text("At");

@@ -65,15 +65,16 @@ enum Next {
 
 impl Caller {
     pub(crate) fn new(config: &Config, service: Service) -> Self {
-        let endpoint = match service {
-            Service::Kinesis => config.kinesis.clone(),
-            Service::DynamoDb => config.dynamodb.clone(),
+        let (endpoint, content_type) = match service {
+            Service::Kinesis => (&config.kinesis, config.kinesis_encoding.content_type()),
+            Service::DynamoDb => (&config.dynamodb, "application/x-amz-json-1.0"),
         };
         Self {
             signer: Arc::new(Signer {
                 service,
-                endpoint,
+                endpoint: endpoint.clone(),
                 region: config.region.clone(),
+                content_type,
             }),
             credentials: Arc::new(Cached::new(Arc::clone(&config.credentials))),
             transport: Arc::clone(&config.transport),

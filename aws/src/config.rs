@@ -1,13 +1,16 @@
 //! Where, as whom, through what, and how long.
 
 use crate::credentials::{self, Credentials, ProvideCredentials};
+use crate::encoding::Encoding;
 use crate::endpoint::{Endpoint, Service};
 use crate::environment::Environment;
-use crate::http_client::HttpTransport;
+use crate::http_client::{HttpSettings, HttpTransport};
 use crate::profile::{Profile, ProfileError};
 use crate::sign::Skew;
+use crate::tls::CaFileError;
 use crate::transport::{Transport, TransportError};
 use runtime::{Chance, RetryPolicy, SystemClock, WallClock};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,10 @@ pub struct Config {
     pub(crate) kinesis: Endpoint,
     pub(crate) dynamodb: Endpoint,
     pub(crate) credentials: Arc<dyn ProvideCredentials>,
+    pub(crate) kinesis_encoding: Encoding,
     pub(crate) transport: Arc<dyn Transport>,
+    /// How `transport` was made; none when it is the caller's own.
+    pub(crate) http: Option<HttpSettings>,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) chance: Chance,
     pub(crate) timeouts: Timeouts,
@@ -107,6 +113,14 @@ pub enum ConfigError {
     /// A profile file could not be read, or lacks the profile that was named.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// The file of certificates to trust cannot be used.
+    #[error("{source_name}: {source}")]
+    CaFile {
+        /// Where it was named.
+        source_name: &'static str,
+        /// What is wrong.
+        source: CaFileError,
+    },
     /// The HTTP client could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Transport(#[from] TransportError),
@@ -127,6 +141,10 @@ pub struct ConfigBuilder {
     timeouts: Timeouts,
     retry: RetryPolicy,
     environment: Option<Environment>,
+    kinesis_encoding: Encoding,
+    http2: bool,
+    ca_file: Option<PathBuf>,
+    accept_any_certificate: bool,
 }
 
 impl Config {
@@ -165,6 +183,7 @@ impl Config {
     pub fn with_transport(&self, transport: Arc<dyn Transport>) -> Self {
         Self {
             transport,
+            http: None,
             ..self.clone()
         }
     }
@@ -176,9 +195,36 @@ impl Config {
     /// When the transport cannot be made.
     pub fn with_own_connections(&self) -> Result<Self, ConfigError> {
         Ok(match self.transport.separate()? {
-            Some(transport) => self.with_transport(transport),
+            Some(transport) => Self {
+                transport,
+                ..self.clone()
+            },
             None => self.clone(),
         })
+    }
+
+    /// The same configuration over connections of its own, each of which must stand within `bound`;
+    /// the other settings of connections stay. A transport of the caller's own stays as it is.
+    ///
+    /// # Errors
+    /// When the transport cannot be made.
+    pub fn with_connect_timeout(&self, bound: Duration) -> Result<Self, ConfigError> {
+        let mut config = self.with_timeouts(self.timeouts.with_connect(bound));
+        if let Some(http) = self.http.clone() {
+            let http = http.with_connect_timeout(bound);
+            config.transport = Arc::new(HttpTransport::with_settings(http.clone())?);
+            config.http = Some(http);
+        }
+        Ok(config)
+    }
+
+    /// The same configuration with another encoding of Kinesis' requests and answers.
+    #[must_use]
+    pub fn with_kinesis_encoding(&self, encoding: Encoding) -> Self {
+        Self {
+            kinesis_encoding: encoding,
+            ..self.clone()
+        }
     }
 
     /// The same configuration with other time-outs.
@@ -260,6 +306,41 @@ impl ConfigBuilder {
         self
     }
 
+    /// How requests to Kinesis and its answers are written. Default: CBOR. DynamoDB has JSON alone.
+    #[must_use]
+    pub fn kinesis_encoding(mut self, encoding: Encoding) -> Self {
+        self.kinesis_encoding = encoding;
+        self
+    }
+
+    /// HTTP/2: over plain `http` at once, over `https` where the server agrees to it, else HTTP/1.1.
+    /// Default: off, since HTTP/1.1 moves more bytes per CPU-second. Not used with a transport of the
+    /// caller's own.
+    #[must_use]
+    pub fn http2(mut self, on: bool) -> Self {
+        self.http2 = on;
+        self
+    }
+
+    /// A file of certificates in PEM that are trusted in place of the machine's. Default:
+    /// `AWS_CA_BUNDLE`, the profile's `ca_bundle`, the machine's. Read when the configuration is
+    /// loaded, and again when [`Config::with_own_connections`] makes further connections. Not used
+    /// with a transport of the caller's own.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// False: any certificate is accepted from any server, with a warning each time a client is made
+    /// so. For trials alone: who sits on the way reads and changes everything. Default: true. Not used
+    /// with a transport of the caller's own.
+    #[must_use]
+    pub fn verify_certificate(mut self, verify: bool) -> Self {
+        self.accept_any_certificate = !verify;
+        self
+    }
+
     /// The wall clock to sign by. Default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
@@ -298,8 +379,8 @@ impl ConfigBuilder {
     /// Looks up what was not given, in the environment and in the shared files. Calls no service.
     ///
     /// # Errors
-    /// When there is no region, an endpoint is no URL, or a named profile does not exist. Missing
-    /// credentials show at the first call.
+    /// When there is no region, an endpoint is no URL, a named profile does not exist, or a file of
+    /// certificates cannot be used. Missing credentials show at the first call.
     pub fn load(self) -> Result<Config, ConfigError> {
         let env = self.environment.unwrap_or_else(Environment::process);
         let profile = Profile::load(&env, self.profile.as_deref())?;
@@ -330,9 +411,36 @@ impl ConfigBuilder {
         };
         let kinesis = endpoint(self.kinesis_endpoint, Service::Kinesis)?;
         let dynamodb = endpoint(self.dynamodb_endpoint, Service::DynamoDb)?;
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => Arc::new(HttpTransport::new(self.timeouts.connect)?),
+        let (transport, http) = match self.transport {
+            Some(transport) => (transport, None),
+            None => {
+                let ca_file = [
+                    ("ca_file", self.ca_file),
+                    ("AWS_CA_BUNDLE", env.get("AWS_CA_BUNDLE").map(PathBuf::from)),
+                    (
+                        "ca_bundle of the profile",
+                        profile.get("ca_bundle").map(PathBuf::from),
+                    ),
+                ]
+                .into_iter()
+                .find_map(|(source, path)| Some((source, path?)));
+                let (source_name, ca_file) = ca_file.unzip();
+                let http = HttpSettings {
+                    connect_timeout: self.timeouts.connect,
+                    http2: self.http2,
+                    ca_file,
+                    verify_certificate: !self.accept_any_certificate,
+                };
+                let transport =
+                    HttpTransport::with_settings(http.clone()).map_err(|error| match error {
+                        TransportError::CaFile(source) => ConfigError::CaFile {
+                            source_name: source_name.unwrap_or("ca_file"),
+                            source,
+                        },
+                        other => ConfigError::Transport(other),
+                    })?;
+                (Arc::new(transport) as Arc<dyn Transport>, Some(http))
+            }
         };
         let credentials = self
             .credentials
@@ -342,7 +450,9 @@ impl ConfigBuilder {
             kinesis,
             dynamodb,
             credentials,
+            kinesis_encoding: self.kinesis_encoding,
             transport,
+            http,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             chance: self.chance.unwrap_or_else(Chance::from_entropy),
             timeouts: self.timeouts,

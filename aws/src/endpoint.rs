@@ -31,13 +31,6 @@ impl Service {
         }
     }
 
-    pub(crate) const fn content_type(self) -> &'static str {
-        match self {
-            Self::Kinesis => "application/x-amz-cbor-1.1",
-            Self::DynamoDb => "application/x-amz-json-1.0",
-        }
-    }
-
     const fn url_variable(self) -> &'static str {
         match self {
             Self::Kinesis => "AWS_ENDPOINT_URL_KINESIS",
@@ -130,7 +123,10 @@ impl Endpoint {
             .as_ref()
             .map(http::uri::PathAndQuery::as_str)
         {
-            None | Some("" | "/") => Ok(Self { scheme, authority }),
+            None | Some("" | "/") => Ok(Self {
+                authority: normal(&scheme, authority),
+                scheme,
+            }),
             Some(path) => Err(format!("a path ({path}) does not belong in an endpoint")),
         }
     }
@@ -144,6 +140,17 @@ impl Endpoint {
     pub(crate) fn host(&self) -> &str {
         self.authority.as_str()
     }
+}
+
+/// As HTTP clients write it: in small letters, and without a port that is the scheme's own. What is
+/// signed is then what a server sees, whether as `Host` or as the authority of HTTP/2.
+fn normal(scheme: &Scheme, authority: Authority) -> Authority {
+    let own = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let host = match authority.port_u16() {
+        Some(port) if port == own => authority.host(),
+        _ => authority.as_str(),
+    };
+    host.to_ascii_lowercase().parse().unwrap_or(authority)
 }
 
 /// The URL without what stands before `@`, which may be a password.
@@ -209,6 +216,14 @@ mod tests {
             find([None, None], &[], r).unwrap(),
             "https://kinesis.eu-west-1.amazonaws.com"
         );
+        for (given, normal) in [
+            ("https://Host.example:443", "https://host.example"),
+            ("http://h:80/", "http://h"),
+            ("https://h:80", "https://h:80"),
+            ("http://[::1]:80", "http://[::1]"),
+        ] {
+            assert_eq!(find([Some(given), None], &[], r).unwrap(), normal);
+        }
         let cn = find([None, None], &[], "cn-north-1").unwrap();
         assert_eq!(cn, "https://kinesis.cn-north-1.amazonaws.com.cn");
     }

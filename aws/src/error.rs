@@ -269,7 +269,7 @@ impl Error {
         match self {
             Self::Service(e) => e.kind(),
             Self::Transport {
-                source: TransportError::TooLarge { .. },
+                source: TransportError::TooLarge { .. } | TransportError::CaFile(_),
                 ..
             } => ErrorKind::Fatal,
             Self::Transport { .. } | Self::Timeout { .. } | Self::Answer { .. } => {

@@ -9,8 +9,10 @@ pub use types::*;
 
 use crate::client::Caller;
 use crate::config::Config;
+use crate::encoding::Encoding;
 use crate::endpoint::Service;
 use crate::error::Error;
+use bytes::Bytes;
 use runtime::RetryPolicy;
 use std::time::Duration;
 
@@ -19,25 +21,37 @@ use std::time::Duration;
 /// Each method makes as many attempts as the client's [`RetryPolicy`] allows and returns the last
 /// error. Dropping a method's future gives the call up; the service may have acted on it.
 #[derive(Debug, Clone)]
-pub struct Client(Caller);
+pub struct Client {
+    caller: Caller,
+    encoding: Encoding,
+}
 
 impl Client {
     /// A client with the configuration's time-outs and retry policy.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self(Caller::new(config, Service::Kinesis))
+        Self {
+            caller: Caller::new(config, Service::Kinesis),
+            encoding: config.kinesis_encoding,
+        }
     }
 
     /// The same client with another retry policy; [`RetryPolicy::none`] makes one attempt a call.
     #[must_use]
     pub fn with_retry(&self, retry: RetryPolicy) -> Self {
-        Self(self.0.with_retry(retry))
+        Self {
+            caller: self.caller.with_retry(retry),
+            ..*self
+        }
     }
 
     /// The same client with another bound on one attempt.
     #[must_use]
     pub fn with_attempt_timeout(&self, bound: Duration) -> Self {
-        Self(self.0.with_attempt_timeout(bound))
+        Self {
+            caller: self.caller.with_attempt_timeout(bound),
+            ..*self
+        }
     }
 
     /// Makes a provisioned stream. It is usable once its status is active.
@@ -45,10 +59,10 @@ impl Client {
     /// # Errors
     /// [`crate::ErrorKind::InUse`] when the stream exists; and any of [`Error`].
     pub async fn create_stream(&self, stream: &str, shards: u32) -> Result<(), Error> {
-        self.0
+        self.caller
             .call(
                 "CreateStream",
-                encode::create_stream(stream, shards),
+                encode::create_stream(self.encoding, stream, shards),
                 decode::nothing,
             )
             .await
@@ -59,10 +73,10 @@ impl Client {
     /// # Errors
     /// Any of [`Error`].
     pub async fn delete_stream(&self, stream: &str) -> Result<(), Error> {
-        self.0
+        self.caller
             .call(
                 "DeleteStream",
-                encode::delete_stream(stream),
+                encode::delete_stream(self.encoding, stream),
                 decode::nothing,
             )
             .await
@@ -73,10 +87,13 @@ impl Client {
     /// # Errors
     /// Any of [`Error`].
     pub async fn describe_stream_summary(&self, stream: &str) -> Result<StreamSummary, Error> {
-        let body = encode::stream(stream);
-        self.0
-            .call("DescribeStreamSummary", body, decode::stream_summary)
-            .await
+        let body = encode::stream(self.encoding, stream);
+        let decode = |body: &Bytes| self.encoding.read(body);
+        let decode::Described(summary) = self
+            .caller
+            .call("DescribeStreamSummary", body, decode)
+            .await?;
+        Ok(summary)
     }
 
     /// The names of all streams, page after page, in order.
@@ -87,11 +104,9 @@ impl Client {
         let mut names = Vec::new();
         loop {
             let last: Option<&String> = names.last();
-            let body = encode::list_streams(last.map(String::as_str));
-            let page = self
-                .0
-                .call("ListStreams", body, decode::list_streams)
-                .await?;
+            let body = encode::list_streams(self.encoding, last.map(String::as_str));
+            let decode = |body: &Bytes| self.encoding.read(body);
+            let page: decode::StreamPage = self.caller.call("ListStreams", body, decode).await?;
             let grew = !page.names.is_empty();
             names.extend(page.names);
             if !(page.has_more && grew) {
@@ -110,12 +125,13 @@ impl Client {
         filter: Option<&ShardFilter>,
     ) -> Result<Vec<Shard>, Error> {
         let mut shards = Vec::new();
-        let mut body = encode::list_shards(stream, filter);
+        let mut body = encode::list_shards(self.encoding, stream, filter);
         loop {
-            let page = self.0.call("ListShards", body, decode::list_shards).await?;
+            let decode = |body: &Bytes| self.encoding.read(body);
+            let page: decode::ShardPage = self.caller.call("ListShards", body, decode).await?;
             shards.extend(page.shards);
             match page.next_token {
-                Some(token) => body = encode::list_shards_next(&token),
+                Some(token) => body = encode::list_shards_next(self.encoding, &token),
                 None => return Ok(shards),
             }
         }
@@ -131,8 +147,8 @@ impl Client {
         shard: &str,
         new_starting_hash_key: &str,
     ) -> Result<(), Error> {
-        let body = encode::split_shard(stream, shard, new_starting_hash_key);
-        self.0.call("SplitShard", body, decode::nothing).await
+        let body = encode::split_shard(self.encoding, stream, shard, new_starting_hash_key);
+        self.caller.call("SplitShard", body, decode::nothing).await
     }
 
     /// Merges two shards whose ranges touch.
@@ -145,8 +161,8 @@ impl Client {
         shard: &str,
         adjacent: &str,
     ) -> Result<(), Error> {
-        let body = encode::merge_shards(stream, shard, adjacent);
-        self.0.call("MergeShards", body, decode::nothing).await
+        let body = encode::merge_shards(self.encoding, stream, shard, adjacent);
+        self.caller.call("MergeShards", body, decode::nothing).await
     }
 
     /// Writes up to 500 records. Success says that the request was taken: each entry has its own
@@ -160,10 +176,11 @@ impl Client {
         stream: &str,
         entries: &[PutRecordsEntry<'_>],
     ) -> Result<PutRecordsOutput, Error> {
-        let (body, count) = (encode::put_records(stream, entries), entries.len());
-        self.0
+        let (encoding, count) = (self.encoding, entries.len());
+        let body = encode::put_records(encoding, stream, entries);
+        self.caller
             .call("PutRecords", body, move |body| {
-                decode::put_records(body, count)
+                decode::put_records(encoding, body, count)
             })
             .await
     }
@@ -178,10 +195,11 @@ impl Client {
         shard: &str,
         position: &IteratorPosition,
     ) -> Result<String, Error> {
-        let body = encode::get_shard_iterator(stream, shard, position);
-        self.0
-            .call("GetShardIterator", body, decode::shard_iterator)
-            .await
+        let body = encode::get_shard_iterator(self.encoding, stream, shard, position);
+        let decode = |body: &Bytes| self.encoding.read(body);
+        let decode::ShardIterator(iterator) =
+            self.caller.call("GetShardIterator", body, decode).await?;
+        Ok(iterator)
     }
 
     /// Reads up to `limit` records (1 to 10,000), or 10 MiB.
@@ -189,7 +207,12 @@ impl Client {
     /// # Errors
     /// [`crate::ErrorKind::ExpiredIterator`], [`crate::ErrorKind::Throttled`]; and any of [`Error`].
     pub async fn get_records(&self, iterator: &str, limit: u32) -> Result<GetRecordsOutput, Error> {
-        let body = encode::get_records(iterator, limit);
-        self.0.call("GetRecords", body, decode::get_records).await
+        let body = encode::get_records(self.encoding, iterator, limit);
+        let encoding = self.encoding;
+        self.caller
+            .call("GetRecords", body, move |body| {
+                decode::get_records(encoding, body)
+            })
+            .await
     }
 }

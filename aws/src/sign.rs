@@ -49,6 +49,7 @@ pub(crate) struct Signer {
     pub(crate) service: Service,
     pub(crate) endpoint: Endpoint,
     pub(crate) region: String,
+    pub(crate) content_type: &'static str,
 }
 
 impl Signer {
@@ -65,7 +66,7 @@ impl Signer {
         let url = self.endpoint.url();
         let headers = [
             ("host", self.endpoint.host()),
-            ("content-type", self.service.content_type()),
+            ("content-type", self.content_type),
             ("x-amz-target", &target),
         ];
         let mut request = http::Request::builder()

@@ -1,5 +1,6 @@
 //! The seam between typed operations and bytes on a wire.
 
+use crate::tls::CaFileError;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -38,6 +39,15 @@ pub enum TransportError {
     /// No connection was made; the service has seen nothing.
     #[error("no connection: {}", with_causes(.0.as_ref()))]
     Connect(#[source] Box<dyn StdError + Send + Sync>),
+    /// The server's certificate was not accepted; the service has seen nothing.
+    #[error(
+        "the server's certificate is not accepted: {0}; if an authority of your own signed it, name \
+         that authority's PEM file: `ca_file`, AWS_CA_BUNDLE, or `ca_bundle` of the profile"
+    )]
+    Certificate(#[source] Box<dyn StdError + Send + Sync>),
+    /// The file of certificates to trust cannot be used.
+    #[error(transparent)]
+    CaFile(#[from] CaFileError),
     /// The connection ended before the answer was whole; the service may have acted.
     #[error("connection lost: {}", with_causes(.0.as_ref()))]
     Lost(#[source] Box<dyn StdError + Send + Sync>),
@@ -70,7 +80,10 @@ impl TransportError {
     /// True when the service may have received the request.
     #[must_use]
     pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, Self::Connect(_))
+        match self {
+            Self::Connect(_) | Self::Certificate(_) | Self::CaFile(_) => false,
+            Self::Lost(_) | Self::TooLarge { .. } => true,
+        }
     }
 }
 

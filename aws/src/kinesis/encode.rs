@@ -1,10 +1,10 @@
 //! Requests, as pure functions to bytes.
 
 use super::types::{IteratorPosition, PutRecordsEntry, ShardFilter};
-use crate::cbor::Writer;
+use crate::encoding::{Encoding, Writer};
 
-fn members(pairs: &[(&str, &str)]) -> Vec<u8> {
-    let mut w = Writer::default();
+fn members(encoding: Encoding, pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
     w.map(pairs.len());
     for (key, text) in pairs {
         w.member(key, text);
@@ -12,12 +12,12 @@ fn members(pairs: &[(&str, &str)]) -> Vec<u8> {
     w.into_bytes()
 }
 
-pub(super) fn stream(stream: &str) -> Vec<u8> {
-    members(&[("StreamName", stream)])
+pub(super) fn stream(encoding: Encoding, stream: &str) -> Vec<u8> {
+    members(encoding, &[("StreamName", stream)])
 }
 
-pub(super) fn create_stream(stream: &str, shards: u32) -> Vec<u8> {
-    let mut w = Writer::default();
+pub(super) fn create_stream(encoding: Encoding, stream: &str, shards: u32) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
     w.map(2);
     w.member("StreamName", stream);
     w.text("ShardCount");
@@ -25,8 +25,8 @@ pub(super) fn create_stream(stream: &str, shards: u32) -> Vec<u8> {
     w.into_bytes()
 }
 
-pub(super) fn delete_stream(stream: &str) -> Vec<u8> {
-    let mut w = Writer::default();
+pub(super) fn delete_stream(encoding: Encoding, stream: &str) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
     w.map(2);
     w.member("StreamName", stream);
     w.text("EnforceConsumerDeletion");
@@ -34,15 +34,19 @@ pub(super) fn delete_stream(stream: &str) -> Vec<u8> {
     w.into_bytes()
 }
 
-pub(super) fn list_streams(after: Option<&str>) -> Vec<u8> {
+pub(super) fn list_streams(encoding: Encoding, after: Option<&str>) -> Vec<u8> {
     match after {
-        None => members(&[]),
-        Some(name) => members(&[("ExclusiveStartStreamName", name)]),
+        None => members(encoding, &[]),
+        Some(name) => members(encoding, &[("ExclusiveStartStreamName", name)]),
     }
 }
 
-pub(super) fn list_shards(stream: &str, filter: Option<&ShardFilter>) -> Vec<u8> {
-    let mut w = Writer::default();
+pub(super) fn list_shards(
+    encoding: Encoding,
+    stream: &str,
+    filter: Option<&ShardFilter>,
+) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
     w.map(1 + usize::from(filter.is_some()));
     w.member("StreamName", stream);
     if let Some(filter) = filter {
@@ -76,34 +80,54 @@ fn shard_filter(w: &mut Writer, kind: &str, further: usize) {
 }
 
 /// A token stands for the stream and the filter; the service refuses them beside it.
-pub(super) fn list_shards_next(token: &str) -> Vec<u8> {
-    members(&[("NextToken", token)])
+pub(super) fn list_shards_next(encoding: Encoding, token: &str) -> Vec<u8> {
+    members(encoding, &[("NextToken", token)])
 }
 
-pub(super) fn split_shard(stream: &str, shard: &str, new_starting_hash_key: &str) -> Vec<u8> {
-    members(&[
-        ("StreamName", stream),
-        ("ShardToSplit", shard),
-        ("NewStartingHashKey", new_starting_hash_key),
-    ])
+pub(super) fn split_shard(
+    encoding: Encoding,
+    stream: &str,
+    shard: &str,
+    new_starting_hash_key: &str,
+) -> Vec<u8> {
+    members(
+        encoding,
+        &[
+            ("StreamName", stream),
+            ("ShardToSplit", shard),
+            ("NewStartingHashKey", new_starting_hash_key),
+        ],
+    )
 }
 
-pub(super) fn merge_shards(stream: &str, shard: &str, adjacent: &str) -> Vec<u8> {
-    members(&[
-        ("StreamName", stream),
-        ("ShardToMerge", shard),
-        ("AdjacentShardToMerge", adjacent),
-    ])
+pub(super) fn merge_shards(
+    encoding: Encoding,
+    stream: &str,
+    shard: &str,
+    adjacent: &str,
+) -> Vec<u8> {
+    members(
+        encoding,
+        &[
+            ("StreamName", stream),
+            ("ShardToMerge", shard),
+            ("AdjacentShardToMerge", adjacent),
+        ],
+    )
 }
 
-pub(super) fn put_records(stream: &str, entries: &[PutRecordsEntry<'_>]) -> Vec<u8> {
+pub(super) fn put_records(
+    encoding: Encoding,
+    stream: &str,
+    entries: &[PutRecordsEntry<'_>],
+) -> Vec<u8> {
     // Names of members, lengths and an explicit hash key take about 90 bytes an entry.
     const PER_ENTRY: usize = 96;
     let payload: usize = entries
         .iter()
         .map(|e| PER_ENTRY + e.partition_key.len() + e.data.iter().map(|s| s.len()).sum::<usize>())
         .sum();
-    let mut w = Writer::with_capacity(payload + PER_ENTRY + stream.len());
+    let mut w = Writer::with_capacity(encoding, payload + PER_ENTRY + stream.len());
     w.map(2);
     w.member("StreamName", stream);
     w.text("Records");
@@ -121,6 +145,7 @@ pub(super) fn put_records(stream: &str, entries: &[PutRecordsEntry<'_>]) -> Vec<
 }
 
 pub(super) fn get_shard_iterator(
+    encoding: Encoding,
     stream: &str,
     shard: &str,
     position: &IteratorPosition,
@@ -132,7 +157,7 @@ pub(super) fn get_shard_iterator(
         IteratorPosition::AtSequenceNumber(_) => ("AT_SEQUENCE_NUMBER", 1),
         IteratorPosition::AfterSequenceNumber(_) => ("AFTER_SEQUENCE_NUMBER", 1),
     };
-    let mut w = Writer::default();
+    let mut w = Writer::new(encoding);
     w.map(3 + further);
     w.member("StreamName", stream);
     w.member("ShardId", shard);
@@ -151,8 +176,8 @@ pub(super) fn get_shard_iterator(
     w.into_bytes()
 }
 
-pub(super) fn get_records(iterator: &str, limit: u32) -> Vec<u8> {
-    let mut w = Writer::default();
+pub(super) fn get_records(encoding: Encoding, iterator: &str, limit: u32) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
     w.map(2);
     w.member("ShardIterator", iterator);
     w.text("Limit");
@@ -163,7 +188,7 @@ pub(super) fn get_records(iterator: &str, limit: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use minicbor::Decoder;
+    use Encoding::{Cbor, Json};
     use runtime::time::from_epoch_millis;
 
     /// CBOR's diagnostic notation, by the decoder's own author.
@@ -171,23 +196,27 @@ mod tests {
         minicbor::display(body).to_string()
     }
 
-    #[test]
-    fn segments_become_one_byte_string() {
-        let segments: [&[u8]; 3] = [b"\x01\x02", b"", b"\x03"];
-        let entries = [
+    fn entries<'a>(segments: &'a [&'a [u8]]) -> [PutRecordsEntry<'a>; 2] {
+        [
             PutRecordsEntry {
                 partition_key: "a",
                 explicit_hash_key: Some("0"),
-                data: &segments,
+                data: segments,
             },
             PutRecordsEntry {
                 partition_key: "b",
                 explicit_hash_key: None,
                 data: &[],
             },
-        ];
+        ]
+    }
+
+    #[test]
+    fn segments_become_one_byte_string() {
+        let segments: [&[u8]; 3] = [b"\x01\x02", b"", b"\x03"];
+        let entries = entries(&segments);
         assert_eq!(
-            shown(&put_records("s", &entries)),
+            shown(&put_records(Cbor, "s", &entries)),
             r#"{"StreamName": "s", "Records": [{"Data": h'01 02 03', "ExplicitHashKey": "0", "PartitionKey": "a"}, {"Data": h'', "PartitionKey": "b"}]}"#
         );
     }
@@ -197,45 +226,118 @@ mod tests {
         let at = from_epoch_millis(1_234);
         assert_eq!(
             shown(&get_shard_iterator(
+                Cbor,
                 "s",
                 "shardId-1",
                 &IteratorPosition::AtTimestamp(at)
             )),
             r#"{"StreamName": "s", "ShardId": "shardId-1", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1(1234)}"#
         );
-        let after = IteratorPosition::AfterSequenceNumber("49".to_owned());
+        let filter = ShardFilter::FromTimestamp(at);
         assert_eq!(
-            shown(&get_shard_iterator("s", "shardId-1", &after)),
-            r#"{"StreamName": "s", "ShardId": "shardId-1", "ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "49"}"#
-        );
-        assert_eq!(
-            shown(&list_shards("s", Some(&ShardFilter::FromTimestamp(at)))),
+            shown(&list_shards(Cbor, "s", Some(&filter))),
             r#"{"StreamName": "s", "ShardFilter": {"Type": "FROM_TIMESTAMP", "Timestamp": 1(1234)}}"#
         );
-        assert_eq!(shown(&list_shards_next("t")), r#"{"NextToken": "t"}"#);
+        assert_eq!(shown(&list_shards_next(Cbor, "t")), r#"{"NextToken": "t"}"#);
         assert_eq!(
-            shown(&get_records("i", 10_000)),
+            shown(&get_records(Cbor, "i", 10_000)),
             r#"{"ShardIterator": "i", "Limit": 10000}"#
         );
     }
 
+    fn at() -> std::time::SystemTime {
+        from_epoch_millis(1_700_000_000_007)
+    }
+
+    /// Each request in JSON, as the service's API reference has its syntax; whole items in CBOR, with
+    /// the same members.
     #[test]
-    fn every_request_is_one_whole_item() {
-        let all = [
-            stream("s"),
-            create_stream("s", 4),
-            delete_stream("s"),
-            list_streams(None),
-            list_streams(Some("s")),
-            list_shards("s", None),
-            list_shards("s", Some(&ShardFilter::AtLatest)),
-            split_shard("s", "a", "1"),
-            merge_shards("s", "a", "b"),
+    fn every_request_is_one_whole_item_in_both_encodings() {
+        type Request = fn(Encoding) -> Vec<u8>;
+        let cases: [(Request, &str); 20] = [
+            (|e| stream(e, "s"), r#"{"StreamName":"s"}"#),
+            (
+                |e| create_stream(e, "s", 4),
+                r#"{"StreamName":"s","ShardCount":4}"#,
+            ),
+            (
+                |e| delete_stream(e, "s"),
+                r#"{"StreamName":"s","EnforceConsumerDeletion":true}"#,
+            ),
+            (|e| list_streams(e, None), "{}"),
+            (
+                |e| list_streams(e, Some("s")),
+                r#"{"ExclusiveStartStreamName":"s"}"#,
+            ),
+            (|e| list_shards(e, "s", None), r#"{"StreamName":"s"}"#),
+            (
+                |e| list_shards(e, "s", Some(&ShardFilter::AtLatest)),
+                r#"{"StreamName":"s","ShardFilter":{"Type":"AT_LATEST"}}"#,
+            ),
+            (
+                |e| list_shards(e, "s", Some(&ShardFilter::AtTrimHorizon)),
+                r#"{"StreamName":"s","ShardFilter":{"Type":"AT_TRIM_HORIZON"}}"#,
+            ),
+            (
+                |e| list_shards(e, "s", Some(&ShardFilter::FromTrimHorizon)),
+                r#"{"StreamName":"s","ShardFilter":{"Type":"FROM_TRIM_HORIZON"}}"#,
+            ),
+            (
+                |e| list_shards(e, "s", Some(&ShardFilter::AtTimestamp(at()))),
+                r#"{"StreamName":"s","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1700000000.007}}"#,
+            ),
+            (
+                |e| list_shards(e, "s", Some(&ShardFilter::AfterShardId("a".to_owned()))),
+                r#"{"StreamName":"s","ShardFilter":{"Type":"AFTER_SHARD_ID","ShardId":"a"}}"#,
+            ),
+            (|e| list_shards_next(e, "t"), r#"{"NextToken":"t"}"#),
+            (
+                |e| split_shard(e, "s", "a", "1"),
+                r#"{"StreamName":"s","ShardToSplit":"a","NewStartingHashKey":"1"}"#,
+            ),
+            (
+                |e| merge_shards(e, "s", "a", "b"),
+                r#"{"StreamName":"s","ShardToMerge":"a","AdjacentShardToMerge":"b"}"#,
+            ),
+            (
+                |e| put_records(e, "s", &entries(&[b"\x01\x02", b"", b"\x03"])),
+                r#"{"StreamName":"s","Records":[{"Data":"AQID","ExplicitHashKey":"0","PartitionKey":"a"},{"Data":"","PartitionKey":"b"}]}"#,
+            ),
+            (
+                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::Latest),
+                r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"LATEST"}"#,
+            ),
+            (
+                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::TrimHorizon),
+                r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"TRIM_HORIZON"}"#,
+            ),
+            (
+                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::AtTimestamp(at())),
+                r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1700000000.007}"#,
+            ),
+            (
+                |e| {
+                    let after = IteratorPosition::AfterSequenceNumber("49".to_owned());
+                    get_shard_iterator(e, "s", "a", &after)
+                },
+                r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"AFTER_SEQUENCE_NUMBER","StartingSequenceNumber":"49"}"#,
+            ),
+            (
+                |e| get_records(e, "i", 10_000),
+                r#"{"ShardIterator":"i","Limit":10000}"#,
+            ),
         ];
-        for body in all {
-            let mut decoder = Decoder::new(&body);
+        for (request, json) in cases {
+            assert_eq!(String::from_utf8(request(Json)).unwrap(), json);
+            let body = request(Cbor);
+            let mut decoder = minicbor::Decoder::new(&body);
             decoder.skip().unwrap();
-            assert_eq!(decoder.position(), body.len());
+            assert_eq!(decoder.position(), body.len(), "{json}");
+            // The notation is JSON where there are neither blobs nor times.
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(&shown(&body)) {
+                let same: serde_json::Value = serde_json::from_str(json).unwrap();
+                assert_eq!(value, same);
+            }
         }
     }
 }
