@@ -44,7 +44,8 @@ impl Kinesis {
                  hours) is too short."
             )));
         }
-        let stream = self.existing(&name, self.now())?;
+        let now = self.now();
+        let stream = self.existing(&name, now)?;
         let mut state = stream.state.write();
         self.must_be_active(&stream, &state)?;
         let present = state.retention / HOUR;
@@ -60,7 +61,7 @@ impl Kinesis {
                  than existing retention period ({present} hours). Use IncreaseRetentionPeriod API."
             )));
         }
-        state.set_retention(hours * HOUR);
+        state.set_retention(hours * HOUR, now);
         Ok(())
     }
 

@@ -224,8 +224,13 @@ impl State {
         self.wake_all();
     }
 
-    /// Changes how long records are kept, in milliseconds.
-    pub(crate) fn set_retention(&mut self, retention: u64) {
+    /// Changes how long records are kept, in milliseconds. What has expired by now stays so: a longer
+    /// retention brings nothing back, as the service documents.
+    pub(crate) fn set_retention(&mut self, retention: u64, now: u64) {
+        let horizon = self.horizon(now);
+        for shard in &self.shards {
+            shard.log.lock().trim(horizon);
+        }
         self.retention = retention;
         self.note_expiry();
     }

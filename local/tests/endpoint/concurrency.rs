@@ -1,82 +1,14 @@
-//! Many writers and a reader at the tip: nothing acknowledged is missed, nothing stands still.
+//! Many writers, resharding and subscriptions: nothing acknowledged is missed, nothing stands still.
 
-use crate::client::{base64, good, iterator, put, read, shard_id, texts};
+use crate::client::{iterator, put, read, shard_id, texts};
 use crate::events::{from, register, subscribe};
 use local::{Limits, Local, LocalOptions};
-use serde_json::json;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-const WRITERS: usize = 16;
 const EACH: usize = 120;
 /// Of the test of subscriptions.
 const SUBSCRIBED_WRITERS: usize = 8;
 const SUBSCRIBED_EACH: usize = 400;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_reader_at_the_tip_misses_nothing_of_sixteen_writers() {
-    let local = Local::new(LocalOptions {
-        limits: Limits::Off,
-        ..LocalOptions::default()
-    })
-    .unwrap();
-    local.create_stream("s", 1).unwrap();
-    let mut at = iterator(&local, "s", 0, "LATEST").await;
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let local = local.clone();
-            tokio::spawn(async move {
-                for i in 0..EACH {
-                    let name = format!("{writer}-{i}");
-                    if i % 3 == 0 {
-                        let entry = |part: &str| {
-                            json!({"PartitionKey": "k",
-                                "Data": base64(format!("{name}{part}").as_bytes())})
-                        };
-                        let records = vec![entry("a"), entry("b")];
-                        let body = json!({"StreamName": "s", "Records": records});
-                        good(&local, "PutRecords", body).await;
-                    } else {
-                        put(&local, "s", "k", name.as_bytes()).await;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            })
-        })
-        .collect();
-    let per_writer = (0..EACH)
-        .map(|i| if i % 3 == 0 { 2 } else { 1 })
-        .sum::<usize>();
-    let total = WRITERS * per_writer;
-    let reader = async {
-        let mut seen = Vec::new();
-        while seen.len() < total {
-            let page = read(&local, &at, 10_000).await;
-            for record in page["Records"].as_array().unwrap() {
-                seen.push((
-                    record["SequenceNumber"].as_str().unwrap().to_owned(),
-                    record["Data"].as_str().unwrap().to_owned(),
-                ));
-            }
-            at = page["NextShardIterator"].as_str().unwrap().to_owned();
-            tokio::task::yield_now().await;
-        }
-        seen
-    };
-    let seen = tokio::time::timeout(Duration::from_secs(60), reader)
-        .await
-        .expect("the tip reader saw every record that was acknowledged");
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    assert_eq!(seen.len(), total);
-    assert!(
-        seen.windows(2).all(|pair| pair[0].0 < pair[1].0),
-        "in order"
-    );
-    let unique: BTreeSet<&String> = seen.iter().map(|(_, data)| data).collect();
-    assert_eq!(unique.len(), total);
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_acknowledged_record_is_lost_over_splits_and_merges() {

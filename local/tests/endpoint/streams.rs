@@ -349,6 +349,19 @@ async fn retention_is_changed_within_a_day_and_a_year_and_trims() {
 }
 
 #[tokio::test]
+async fn a_longer_retention_brings_nothing_back() {
+    let (local, clock) = held();
+    local.create_stream("s", 1).unwrap();
+    put(&local, "s", "k", b"old").await;
+    clock.advance(Duration::from_secs(24 * 3_600 + 1));
+    put(&local, "s", "k", b"new").await;
+    let week = json!({"StreamName": "s", "RetentionPeriodHours": 168});
+    good(&local, "IncreaseStreamRetentionPeriod", week).await;
+    let first = iterator(&local, "s", 0, "TRIM_HORIZON").await;
+    assert_eq!(texts(&read(&local, &first, 10).await), ["new"]);
+}
+
+#[tokio::test]
 async fn a_stream_created_again_does_not_take_the_old_ones_iterators() {
     let (local, _) = held();
     local.create_stream("s", 1).unwrap();
