@@ -55,26 +55,38 @@
 //! ```
 
 mod body;
+#[cfg(feature = "compression")]
+mod compress;
 mod decode;
 mod encode;
 mod finished;
+mod glue;
 mod hash;
+mod identity;
 mod keys;
 mod loss;
 mod md5;
 mod range;
 mod text;
+mod window;
 mod wire;
 
+#[cfg(feature = "compression")]
+pub use self::compress::{
+    CompressError, Compression, ExpandError, compress, expand, is_compressed,
+};
 pub use self::decode::{
     Deaggregated, ExplicitHashKey, Records, Tag, UserRecord, deaggregate, is_aggregate,
     looks_like_aggregate,
 };
 pub use self::encode::{Aggregate, UserRecordRef};
 pub use self::finished::{AggregatedRecord, AggregatedRecords, FinishedAggregate};
+pub use self::glue::{GLUE_HEADER_SIZE, GlueCompression, GlueHeader};
 pub use self::hash::{HashKey, HashKeyError, hash_keys};
+pub use self::identity::{IDENTITY_TAG, IdentityReader, IdentityText, IdentityWriter, RecordId};
 pub use self::loss::Loss;
 pub use self::md5::{md5_many, md5_one};
 pub use self::range::{HashRange, HashRangeError};
 pub use self::text::Utf8Bytes;
+pub use self::window::{Sighting, Window, WindowBounds};
 pub use self::wire::{AGGREGATE_PARTITION_KEY, ENVELOPE_SIZE, MAGIC};
