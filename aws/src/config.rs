@@ -435,7 +435,7 @@ impl ConfigBuilder {
                     HttpTransport::with_settings(http.clone()).map_err(|error| match error {
                         TransportError::CaFile(source) => ConfigError::CaFile {
                             source_name: source_name.unwrap_or("ca_file"),
-                            source,
+                            source: *source,
                         },
                         other => ConfigError::Transport(other),
                     })?;

@@ -200,18 +200,17 @@ fn failed(error: reqwest::Error) -> TransportError {
 fn refused_certificate(error: &reqwest::Error) -> Option<rustls::Error> {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(error) = cause {
-        // An I/O error leaves out the one that it was made of.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let found = match inner {
-            Some(inner) => inner.downcast_ref(),
-            None => error.downcast_ref(),
-        };
-        if let Some(reason @ rustls::Error::InvalidCertificate(_)) = found {
+        if let Some(reason @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return Some(reason.clone());
         }
-        cause = error.source();
+        // An I/O error passes over the one that it was made of.
+        let inside = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     None
 }

@@ -69,7 +69,10 @@ pub(crate) fn client_config(
         .with_safe_default_protocol_versions()
         .map_err(|e| TransportError::Connect(Box::new(e)))?;
     // A file that cannot be used is told of also where nothing is verified.
-    let roots = ca_file.map(roots).transpose()?;
+    let roots = ca_file
+        .map(roots)
+        .transpose()
+        .map_err(|e| TransportError::CaFile(Box::new(e)))?;
     if !verify_certificate {
         tracing::warn!(
             "servers' certificates are not verified: whoever is on the way can read and change all \

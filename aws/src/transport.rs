@@ -47,7 +47,7 @@ pub enum TransportError {
     Certificate(#[source] Box<dyn StdError + Send + Sync>),
     /// The file of certificates to trust cannot be used.
     #[error(transparent)]
-    CaFile(#[from] CaFileError),
+    CaFile(Box<CaFileError>),
     /// The connection ended before the answer was whole; the service may have acted.
     #[error("connection lost: {}", with_causes(.0.as_ref()))]
     Lost(#[source] Box<dyn StdError + Send + Sync>),
