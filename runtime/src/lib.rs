@@ -6,12 +6,14 @@
 //! | [`time`] | [`WallClock`]: wall time that is handed in; durations are `tokio::time`'s |
 //! | [`chance`] | [`Chance`]: randomness that is handed in and repeats from a seed |
 //! | [`retry`] | [`RetryPolicy`], [`Backoff`], and the history of attempts |
+//! | [`properties`] | Java's `.properties` files |
 //! | [`settings`] | one registry of settings per crate: typed, by string, checked, documented |
 //! | [`tasks`] | [`TaskScope`]: tasks with an owner, stopped in order and by a deadline |
 //! | [`metrics`] | counters, gauges and histograms behind [`Metrics`] |
 
 pub mod chance;
 pub mod metrics;
+pub mod properties;
 pub mod retry;
 pub mod settings;
 pub mod tasks;
@@ -20,6 +22,6 @@ pub mod time;
 pub use chance::Chance;
 pub use metrics::{Counter, Gauge, Histogram, Metrics};
 pub use retry::{Attempt, Attempts, Backoff, RetryPolicy};
-pub use settings::{Problem, Registry, Setting, Settings, SettingsError};
+pub use settings::{Problem, Registry, Setting, Settings, SettingsError, Source};
 pub use tasks::{ShutdownReport, TaskScope};
 pub use time::{ManualClock, SystemClock, TokioClock, WallClock};

@@ -1,9 +1,11 @@
 //! One registry of settings per crate: name, type, default, range and meaning in one place, from which
 //! typed setters, string keys (files, environment) and the documentation come.
 //!
-//! Values may be set one after the other by key; nothing fails until [`Settings::check`], which reports
-//! every problem at once, each with the key, the value and the nearest valid name.
+//! Values may be set one after the other by key, from a [`Source`] each; nothing fails until
+//! [`Settings::check`], which reports every problem at once, each with the key, the value and the nearest
+//! valid name. What is strange but usable is a warning: [`Settings::warnings`].
 
+use crate::properties;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -45,6 +47,27 @@ pub enum Kind {
     Text,
     /// One of these words, upper and lower case alike.
     OneOf(&'static [&'static str]),
+    /// Text that a rule allows.
+    Matching(&'static Rule),
+    /// Whatever is given: the setting is known and does nothing here, for the reason that its meaning
+    /// gives. Giving it a value is a warning.
+    WithoutEffect,
+}
+
+/// What a text must be like.
+#[derive(Debug)]
+pub struct Rule {
+    /// What is right, to follow "expected".
+    pub expected: &'static str,
+    /// True for a text that is right.
+    pub allows: fn(&str) -> bool,
+}
+
+/// Rules are told apart by what they say.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.expected == other.expected
+    }
 }
 
 impl fmt::Display for Kind {
@@ -55,6 +78,8 @@ impl fmt::Display for Kind {
             Self::Millis { min, max } => write!(f, "milliseconds from {min} to {max}"),
             Self::Text => f.write_str("text"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Matching(rule) => f.write_str(rule.expected),
+            Self::WithoutEffect => f.write_str("anything"),
         }
     }
 }
@@ -67,7 +92,7 @@ pub enum Value {
     Bool(bool),
     /// Of a [`Kind::Integer`], or of a [`Kind::Millis`] in milliseconds.
     Integer(u64),
-    /// Of a [`Kind::Text`], or of a [`Kind::OneOf`] as the registry spells it.
+    /// Of a [`Kind::Text`] or a [`Kind::Matching`], or of a [`Kind::OneOf`] as the registry spells it.
     Text(String),
 }
 
@@ -127,8 +152,65 @@ impl Kind {
                 .find(|word| word.eq_ignore_ascii_case(text))
                 .map(|word| Value::Text((*word).to_owned()))
                 .ok_or_else(expected),
+            Self::Matching(rule) if (rule.allows)(text) => Ok(Value::Text(text.to_owned())),
+            Self::Matching(_) => Err(expected()),
+            Self::WithoutEffect => Ok(Value::Text(text.to_owned())),
         }
     }
+
+    /// Reads a value as the Java originals read it from a `.properties` file, where what they do
+    /// surprises; the second part says so.
+    fn parse_property(self, text: &str) -> Result<(Value, Option<String>), String> {
+        if self == Self::Bool {
+            let on = text.eq_ignore_ascii_case("true");
+            let plain = on || text.eq_ignore_ascii_case("false");
+            let warning = (!plain).then(|| {
+                format!("{text:?} is read as false: a switch is on by \"true\" alone, blanks count")
+            });
+            return Ok((Value::Bool(on), warning));
+        }
+        let value = self.parse(text).map_err(|reason| {
+            if text.trim_end().ends_with(';') {
+                format!("{reason}; the `;` is part of the value, nothing ends a line of this file")
+            } else {
+                reason
+            }
+        })?;
+        let warning = (text.trim() != text)
+            .then(|| format!("{text:?} is taken without the blanks, which belong to the value"));
+        Ok((value, warning))
+    }
+
+    const fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::OneOf(_) | Self::Matching(_))
+    }
+}
+
+/// Where a value comes from. What is greater goes before what is less; what comes from nowhere has its
+/// default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Source {
+    /// A file.
+    File,
+    /// The environment.
+    Environment,
+    /// The program.
+    Setter,
+}
+
+/// The environment variable of a setting: the prefix, and the name in upper case with an underscore
+/// before each of its capitals but the first: `RecordTtl` is `KPL_RECORD_TTL`.
+#[must_use]
+pub fn variable(prefix: &str, name: &str) -> String {
+    let mut out = prefix.to_owned();
+    for (at, c) in name.char_indices() {
+        if at > 0 && c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_uppercase());
+    }
+    out
 }
 
 /// All settings of one crate.
@@ -150,21 +232,33 @@ impl Registry {
         nearest(name, self.0.iter().map(|s| s.name))
     }
 
-    /// A Markdown table of all settings: name, values, default, meaning.
+    /// A Markdown table of all settings: name, values, default, meaning; and behind it, if there are any,
+    /// a table of those that are accepted without effect, and why.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = String::from("| Setting | Values | Default | Meaning |\n|---|---|---|---|\n");
-        for s in self.0 {
+        // A bar would begin another column.
+        let escaped = |text: &str| text.replace('|', "\\|");
+        let (idle, working): (Vec<&Setting>, Vec<&Setting>) = self
+            .0
+            .iter()
+            .partition(|setting| setting.kind == Kind::WithoutEffect);
+        for s in working {
             let default = s
                 .default
                 .map_or_else(|| "–".to_owned(), |d| format!("`{d}`"));
             out.push_str(&format!(
                 "| `{}` | {} | {default} | {} |\n",
                 s.name,
-                s.kind,
-                // A bar would begin another column.
-                s.meaning.replace('|', "\\|")
+                escaped(&s.kind.to_string()),
+                escaped(s.meaning)
             ));
+        }
+        if !idle.is_empty() {
+            out.push_str("\n| Accepted without effect | Why |\n|---|---|\n");
+        }
+        for s in idle {
+            out.push_str(&format!("| `{}` | {} |\n", s.name, escaped(s.meaning)));
         }
         out
     }
@@ -187,7 +281,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-/// One bad key or value.
+fn hint(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// One bad key or value, or a strange one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The key as it was given.
@@ -211,8 +309,9 @@ pub struct SettingsError(pub Vec<Problem>);
 #[derive(Debug, Clone)]
 pub struct Settings {
     registry: Registry,
-    values: BTreeMap<&'static str, Value>,
+    values: BTreeMap<&'static str, (Source, Value)>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Settings {
@@ -223,27 +322,15 @@ impl Settings {
             registry,
             values: BTreeMap::new(),
             problems: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     /// Sets a value by key. A bad key or value is kept as a problem for [`Settings::check`], also when a
-    /// good one follows; a later good value for the same key replaces an earlier one.
+    /// good one follows; a later good value for the same key replaces an earlier one, and one from a
+    /// file or the environment.
     pub fn set(&mut self, key: &str, value: &str) {
-        match self.registry.find(key) {
-            None => {
-                let hint = self
-                    .registry
-                    .nearest(key)
-                    .map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                self.problem(key, format!("unknown setting{hint}"));
-            }
-            Some(setting) => match setting.kind.parse(value) {
-                Ok(parsed) => {
-                    self.values.insert(setting.name, parsed);
-                }
-                Err(reason) => self.problem(key, format!("{value:?} is not valid: {reason}")),
-            },
-        }
+        self.take(Source::Setter, key, key, value);
     }
 
     /// Sets a typed value: the way of a builder's setters. Checked as [`Settings::set`] checks text: a
@@ -252,12 +339,109 @@ impl Settings {
         self.set(key, &value.into().to_string());
     }
 
+    /// Takes values from the text of a Java `.properties` file, each unless it came from elsewhere. As
+    /// with the Java originals a switch is on by "true" alone, and a key that is not known is a warning;
+    /// blanks behind a value are a warning too. `name` is the file's, for problems and warnings.
+    pub fn set_properties(&mut self, name: &str, text: &str) {
+        for line in properties::read(text) {
+            match line {
+                Ok(property) => {
+                    let shown = format!("{} ({name}, line {})", property.key, property.line);
+                    self.take(Source::File, &shown, &property.key, &property.value);
+                }
+                Err(bad) => self.problem(&format!("{name}, line {}", bad.line), bad.to_string()),
+            }
+        }
+    }
+
+    /// Takes values from environment variables whose names begin with `prefix` (see [`variable`]), each
+    /// unless a setter gave one; others are left alone. An empty one counts as unset. A name that fits
+    /// no setting is a warning.
+    pub fn set_variables(
+        &mut self,
+        prefix: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let mut variables: Vec<(String, String)> = variables
+            .into_iter()
+            .filter(|(name, value)| name.starts_with(prefix) && !value.is_empty())
+            .collect();
+        variables.sort_unstable();
+        let known = self.registry.0;
+        for (name, value) in variables {
+            match known.iter().find(|s| variable(prefix, s.name) == name) {
+                Some(setting) => self.take(Source::Environment, &name, setting.name, &value),
+                None => {
+                    let all: Vec<String> = known.iter().map(|s| variable(prefix, s.name)).collect();
+                    let near = nearest(&name, all.iter().map(String::as_str));
+                    self.warning(&name, format!("unknown setting{}", hint(near)));
+                }
+            }
+        }
+    }
+
+    /// `shown` is the key as problems and warnings name it.
+    fn take(&mut self, source: Source, shown: &str, key: &str, value: &str) {
+        let Some(setting) = self.registry.find(key) else {
+            let reason = format!("unknown setting{}", hint(self.registry.nearest(key)));
+            match source {
+                Source::Setter => self.problem(shown, reason),
+                Source::File | Source::Environment => self.warning(shown, reason),
+            }
+            return;
+        };
+        if setting.kind == Kind::WithoutEffect {
+            self.warning(
+                shown,
+                format!("accepted without effect: {}", setting.meaning),
+            );
+            return;
+        }
+        if source == Source::File && key != setting.name {
+            let reason = format!("taken for {}, as the original would not", setting.name);
+            self.warning(shown, reason);
+        }
+        if source != Source::Setter && setting.kind.is_text() && value.trim().is_empty() {
+            return;
+        }
+        let parsed = match source {
+            Source::File => setting.kind.parse_property(value),
+            _ => setting.kind.parse(value).map(|value| (value, None)),
+        };
+        match parsed {
+            Ok((parsed, warning)) => {
+                if let Some(warning) = warning {
+                    self.warning(shown, warning);
+                }
+                let before = self.values.get(setting.name).map(|(before, _)| *before);
+                if before.is_none_or(|before| before <= source) {
+                    self.values.insert(setting.name, (source, parsed));
+                }
+            }
+            Err(reason) => self.problem(shown, format!("{value:?} is not valid: {reason}")),
+        }
+    }
+
     /// Keeps a problem that the caller found (a combination that cannot be).
     pub fn problem(&mut self, key: &str, reason: String) {
         self.problems.push(Problem {
             key: key.to_owned(),
             reason,
         });
+    }
+
+    /// Keeps something strange but usable that the caller found.
+    pub fn warning(&mut self, key: &str, reason: String) {
+        self.warnings.push(Problem {
+            key: key.to_owned(),
+            reason,
+        });
+    }
+
+    /// What is strange but usable, in the order met.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// # Errors
@@ -278,11 +462,19 @@ impl Settings {
             .is_some_and(|s| self.values.contains_key(s.name))
     }
 
+    /// Where the setting's value comes from; `None` = it has its default.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<Source> {
+        let setting = self.registry.find(name)?;
+        self.values.get(setting.name).map(|(source, _)| *source)
+    }
+
     fn value(&self, name: &str) -> Option<Value> {
         let setting = self.registry.find(name);
         debug_assert!(setting.is_some(), "no setting {name} in the registry");
         let setting = setting?;
-        self.values.get(setting.name).cloned().or_else(|| {
+        let given = self.values.get(setting.name);
+        given.map(|(_, value)| value.clone()).or_else(|| {
             let default = setting.default.map(|text| setting.kind.parse(text));
             debug_assert!(
                 !matches!(default, Some(Err(_))),
@@ -314,7 +506,8 @@ impl Settings {
         self.integer(name).map(Duration::from_millis)
     }
 
-    /// The value of a [`Kind::Text`] or [`Kind::OneOf`] setting; `None` when it is unset.
+    /// The value of a [`Kind::Text`], [`Kind::Matching`] or [`Kind::OneOf`] setting; `None` when it is
+    /// unset.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         if let Some(Value::Text(t)) = self.value(name) {
@@ -354,7 +547,113 @@ mod tests {
             default: Some("POLLING"),
             meaning: "How.",
         },
+        Setting {
+            name: "Host",
+            kind: Kind::Matching(&Rule {
+                expected: "a|host",
+                allows: |text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.'),
+            }),
+            default: None,
+            meaning: "Whom.",
+        },
+        Setting {
+            name: "ThreadPoolSize",
+            kind: Kind::WithoutEffect,
+            default: None,
+            meaning: "there is no pool.",
+        },
     ]);
+
+    fn shown(problems: &[Problem]) -> Vec<String> {
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn setter_goes_before_environment_before_file_in_any_order() {
+        let variable = |value: &str| [("KPL_MODE".to_owned(), value.to_owned())];
+        let mut s = Settings::new(REGISTRY);
+        s.set_variables("KPL_", variable("fanout"));
+        s.set_properties("f", "Mode=POLLING\nRegion=a\nAggregationEnabled=FALSE\n");
+        assert_eq!(
+            (s.text("Mode"), s.source("Mode")),
+            (Some("FANOUT".into()), Some(Source::Environment))
+        );
+        assert_eq!(
+            (s.text("Region"), s.source("Region")),
+            (Some("a".into()), Some(Source::File))
+        );
+        assert!(!s.bool("AggregationEnabled"));
+        s.set("Mode", "polling");
+        s.set_variables("KPL_", variable("FANOUT"));
+        assert_eq!(
+            (s.text("Mode"), s.source("Mode")),
+            (Some("POLLING".into()), Some(Source::Setter))
+        );
+        assert_eq!(s.source("Host"), None);
+        assert!(s.check().is_ok() && s.warnings().is_empty());
+    }
+
+    #[test]
+    fn the_traps_of_a_properties_file_are_told() {
+        let mut s = Settings::new(REGISTRY);
+        s.set_properties(
+            "f",
+            "RecordMaxBufferedTime = 250;\nAggregationEnabled = yes\nRegoin = b\nmode=FANOUT \n\
+             ThreadPoolSize = -5\nHost =\nA = \\u00g1\nHost = UPPER",
+        );
+        assert_eq!(
+            shown(s.warnings()),
+            [
+                "AggregationEnabled (f, line 2): \"yes\" is read as false: a switch is on by \"true\" \
+                 alone, blanks count",
+                "Regoin (f, line 3): unknown setting; did you mean Region?",
+                "mode (f, line 4): taken for Mode, as the original would not",
+                "mode (f, line 4): \"FANOUT \" is taken without the blanks, which belong to the value",
+                "ThreadPoolSize (f, line 5): accepted without effect: there is no pool.",
+            ]
+        );
+        assert!(!s.bool("AggregationEnabled"));
+        assert_eq!(s.text("Mode").as_deref(), Some("FANOUT"));
+        assert_eq!(
+            shown(&s.check().unwrap_err().0),
+            [
+                "RecordMaxBufferedTime (f, line 1): \"250;\" is not valid: expected milliseconds from 0 \
+                 to 9000; the `;` is part of the value, nothing ends a line of this file",
+                "f, line 7: \\u is not followed by four hexadecimal digits",
+                "Host (f, line 8): \"UPPER\" is not valid: expected a|host",
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_are_the_names_in_upper_snake_case() {
+        assert_eq!(
+            variable("KPL_", "RecordMaxBufferedTime"),
+            "KPL_RECORD_MAX_BUFFERED_TIME"
+        );
+        let mut s = Settings::new(REGISTRY);
+        let vars = [
+            ("KPL_RECORD_MAX_BUFERED_TIME", "1"),
+            ("KPL_HOST", ""),
+            ("KPL_REGION", " x "),
+            ("MODE", "nonsense"),
+            ("KPL_MODE", "nonsense"),
+            ("KPL_THREAD_POOL_SIZE", "1"),
+        ];
+        s.set_variables("KPL_", vars.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(s.text("Region").as_deref(), Some("x"));
+        assert_eq!(
+            shown(s.warnings()),
+            [
+                "KPL_RECORD_MAX_BUFERED_TIME: unknown setting; did you mean KPL_RECORD_MAX_BUFFERED_TIME?",
+                "KPL_THREAD_POOL_SIZE: accepted without effect: there is no pool.",
+            ]
+        );
+        assert_eq!(
+            shown(&s.check().unwrap_err().0),
+            ["KPL_MODE: \"nonsense\" is not valid: expected one of POLLING, FANOUT"]
+        );
+    }
 
     #[test]
     fn defaults_hold_until_set() {
@@ -423,7 +722,9 @@ mod tests {
     #[test]
     fn the_table_names_each_setting() {
         let table = REGISTRY.markdown();
-        assert_eq!(table.lines().count(), 2 + REGISTRY.0.len());
+        assert_eq!(table.lines().count(), 2 + REGISTRY.0.len() + 3);
+        assert!(table.contains("| `Host` | a\\|host | – | Whom. |"));
+        assert!(table.ends_with("| Why |\n|---|---|\n| `ThreadPoolSize` | there is no pool. |\n"));
         assert!(table.contains("| `Region` | text | – | Where\\|there. |"));
         assert!(table.contains("| `Mode` | one of POLLING, FANOUT | `POLLING` | How. |"));
     }
