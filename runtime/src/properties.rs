@@ -109,7 +109,7 @@ fn split(logical: &str, line: usize) -> Result<Property, BadEscape> {
 fn unescape(text: &str) -> Option<String> {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
     let mut chars = text.chars();
-    let mut push = |units: &mut Vec<u16>, c: char| {
+    let push = |units: &mut Vec<u16>, c: char| {
         units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
     };
     while let Some(c) = chars.next() {
