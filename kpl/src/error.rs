@@ -82,6 +82,16 @@ pub enum PutError {
         /// The record that was not admitted.
         record: Box<Record>,
     },
+    /// The data is larger than `MaxUserRecordSize`.
+    #[error("the record's data takes {size} bytes, more than MaxUserRecordSize ({limit})")]
+    DataTooLarge {
+        /// The data's size in bytes.
+        size: usize,
+        /// The setting.
+        limit: usize,
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
     /// The partition key is empty or longer than 256 characters.
     #[error("the partition key has {length} characters; 1 to 256 are allowed")]
     InvalidKey {
@@ -99,6 +109,7 @@ impl PutError {
         match self {
             Self::Closed { record }
             | Self::TooLarge { record, .. }
+            | Self::DataTooLarge { record, .. }
             | Self::InvalidKey { record, .. } => *record,
         }
     }

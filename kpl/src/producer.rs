@@ -78,7 +78,7 @@ impl Producer {
     /// Safe: a future dropped before it resolves has admitted nothing.
     pub async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
-        if let Some(problem) = record.problem(shared.aggregation) {
+        if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
         let charge = Charge {
@@ -176,7 +176,7 @@ impl fmt::Debug for Producer {
 async fn put_all(shared: &Shared, mut records: Vec<Record>) -> Result<BatchReceipt, PutAllError> {
     let unacceptable = records
         .iter()
-        .position(|record| record.problem(shared.aggregation).is_some());
+        .position(|record| shared.problem(record).is_some());
     if let Some(index) = unacceptable {
         let reason = PutAllReason::Unacceptable { index };
         return Err(PutAllError {

@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// What is wrong with the record, if anything.
-    pub(crate) fn problem(&self, aggregation: bool) -> Option<Problem> {
+    pub(crate) fn problem(&self, aggregation: bool, data_limit: usize) -> Option<Problem> {
         let key = self.partition_key.as_str();
         // Bytes are never fewer than UTF-16 units: the count is needed for long keys only.
         let units = if key.len() <= KEY_LIMIT {
@@ -84,6 +84,12 @@ impl Record {
         };
         if units == 0 || units > KEY_LIMIT {
             return Some(Problem::Key { length: units });
+        }
+        if self.data.len() > data_limit {
+            return Some(Problem::Data {
+                size: self.data.len(),
+                limit: data_limit,
+            });
         }
         let mut size = self.data.len() + key.len();
         if aggregation && looks_like_aggregate(&self.data) {
@@ -108,8 +114,18 @@ impl fmt::Debug for Record {
 /// Why a record cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
-    Key { length: usize },
-    Size { size: usize },
+    Key {
+        length: usize,
+    },
+    /// The data alone, and the limit that the user set.
+    Data {
+        size: usize,
+        limit: usize,
+    },
+    /// With its partition key.
+    Size {
+        size: usize,
+    },
 }
 
 impl Problem {
@@ -117,6 +133,11 @@ impl Problem {
         let record = Box::new(record);
         match self {
             Self::Key { length } => PutError::InvalidKey { length, record },
+            Self::Data { size, limit } => PutError::DataTooLarge {
+                size,
+                limit,
+                record,
+            },
             Self::Size { size } => PutError::TooLarge {
                 size,
                 limit: RECORD_LIMIT,
@@ -190,8 +211,12 @@ mod tests {
             ),
         ];
         for (record, aggregation, problem) in table {
-            assert_eq!(record.problem(aggregation), problem, "{record:?}");
+            let found = record.problem(aggregation, usize::MAX);
+            assert_eq!(found, problem, "{record:?}");
         }
+        let data = Problem::Data { size: 3, limit: 2 };
+        assert_eq!(Record::new("long", "xyz").problem(true, 2), Some(data));
+        assert_eq!(Record::new("long", "xyz").problem(true, 3), None);
     }
 
     #[test]

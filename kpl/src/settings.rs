@@ -1,11 +1,12 @@
-//! The registry of settings, and the settings as the engine uses them.
+//! The settings as the engine uses them.
 
-use runtime::settings::Kind;
-use runtime::{Registry, Setting, Settings, SettingsError};
+mod registry;
+
+pub use registry::SETTINGS;
+
+use runtime::settings::Source;
+use runtime::{Settings, SettingsError};
 use std::time::Duration;
-
-/// The largest number that the original's `long` settings take.
-const LONG_MAX: u64 = i64::MAX as u64;
 
 /// The most that a Kinesis record holds, data and partition key together, unless its stream was set
 /// to more: 1 MiB.
@@ -13,134 +14,6 @@ pub(crate) const RECORD_LIMIT: usize = 1024 * 1024;
 
 /// The most that a `PutRecords` request holds, data and partition keys together: 10 MiB.
 const REQUEST_LIMIT: usize = 10 * 1024 * 1024;
-
-/// All settings of a [`Producer`](crate::Producer), with the names, ranges and defaults of the Kinesis
-/// Producer Library where it has them.
-///
-#[doc = include_str!("../SETTINGS.md")]
-pub const SETTINGS: Registry = Registry(&[
-    Setting {
-        name: "AggregationEnabled",
-        kind: Kind::Bool,
-        default: Some("true"),
-        meaning: "Packs many user records into one Kinesis record. Off: each user record is a Kinesis \
-                  record of its own, sent as it is.",
-    },
-    Setting {
-        name: "AggregationMaxCount",
-        kind: Kind::Integer {
-            min: 1,
-            max: LONG_MAX,
-        },
-        default: Some("4294967295"),
-        meaning: "User records in one Kinesis record, at the most.",
-    },
-    Setting {
-        name: "AggregationMaxSize",
-        kind: Kind::Integer {
-            min: 64,
-            max: 10_485_760,
-        },
-        default: Some("51200"),
-        meaning: "Bytes of one aggregated Kinesis record, at the most; never above the service's limit \
-                  of 1 MiB. A larger user record goes alone.",
-    },
-    Setting {
-        name: "CollectionMaxCount",
-        kind: Kind::Integer { min: 1, max: 500 },
-        default: Some("500"),
-        meaning: "Kinesis records in one PutRecords request, at the most.",
-    },
-    Setting {
-        name: "CollectionMaxSize",
-        kind: Kind::Integer {
-            min: 52_224,
-            max: LONG_MAX,
-        },
-        default: Some("5242880"),
-        meaning: "Bytes of data and partition keys in one PutRecords request, at the most; never above \
-                  the service's limit of 10 MiB. A larger Kinesis record goes alone.",
-    },
-    Setting {
-        name: "ConnectTimeout",
-        kind: Kind::Millis {
-            min: 100,
-            max: 300_000,
-        },
-        default: None,
-        meaning: "How long to wait for a connection. When set, the producer makes connections of its \
-                  own, in place of the aws::Config's transport; when unset, it uses that one and its \
-                  bound.",
-    },
-    Setting {
-        name: "FailIfThrottled",
-        kind: Kind::Bool,
-        default: Some("false"),
-        meaning: "Fails a record at the first throttling answer, in place of trying again.",
-    },
-    Setting {
-        name: "MaxBufferedBytes",
-        kind: Kind::Integer {
-            min: 2_097_152,
-            max: LONG_MAX,
-        },
-        default: Some("67108864"),
-        meaning: "Bytes admitted and not yet resolved, at the most; put waits at the bound. A record \
-                  counts its data, its partition key and 64 bytes.",
-    },
-    Setting {
-        name: "MaxBufferedRecords",
-        kind: Kind::Integer {
-            min: 1,
-            max: LONG_MAX,
-        },
-        default: Some("500000"),
-        meaning: "User records admitted and not yet resolved, at the most; put waits at the bound.",
-    },
-    Setting {
-        name: "MaxConnections",
-        kind: Kind::Integer { min: 1, max: 256 },
-        default: Some("24"),
-        meaning: "PutRecords requests in flight, at the most.",
-    },
-    Setting {
-        name: "RateLimit",
-        kind: Kind::Integer {
-            min: 1,
-            max: LONG_MAX,
-        },
-        default: Some("150"),
-        meaning: "Percent of a shard's 1 MiB and 1,000 records per second that this producer sends to \
-                  it. Above 100, several producers need not share exactly.",
-    },
-    Setting {
-        name: "RecordMaxBufferedTime",
-        kind: Kind::Millis {
-            min: 0,
-            max: LONG_MAX,
-        },
-        default: Some("100"),
-        meaning: "How long a record waits for others before it is sent. Shorter than RecordTtl.",
-    },
-    Setting {
-        name: "RecordTtl",
-        kind: Kind::Millis {
-            min: 100,
-            max: LONG_MAX,
-        },
-        default: Some("30000"),
-        meaning: "How long delivery of a record is tried after its admission.",
-    },
-    Setting {
-        name: "RequestTimeout",
-        kind: Kind::Millis {
-            min: 100,
-            max: 600_000,
-        },
-        default: Some("6000"),
-        meaning: "How long one request may take, from sending to the last byte of its answer.",
-    },
-]);
 
 /// The settings as the engine uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,11 +27,13 @@ pub(crate) struct Options {
     pub(crate) request_count: usize,
     /// Bytes of a request.
     pub(crate) request_size: usize,
-    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) connection: Connection,
     pub(crate) fail_if_throttled: bool,
     pub(crate) buffered_bytes: usize,
     pub(crate) buffered_records: usize,
     pub(crate) in_flight: usize,
+    /// Bytes of a user record's data.
+    pub(crate) user_record_size: usize,
     /// Percent.
     pub(crate) rate_limit: u64,
     pub(crate) linger: Duration,
@@ -166,9 +41,68 @@ pub(crate) struct Options {
     pub(crate) request_timeout: Duration,
 }
 
+/// How to connect, as far as the settings say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) region: Option<String>,
+    /// A URL.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) ca_file: Option<String>,
+    pub(crate) verify_certificate: bool,
+    pub(crate) connect_timeout: Duration,
+    /// It is not the default.
+    pub(crate) connect_timeout_set: bool,
+}
+
+/// These make a configuration; where there is one, it goes before them.
+const OF_A_CONFIG: [&str; 5] = [
+    "CaCertFile",
+    "KinesisEndpoint",
+    "KinesisPort",
+    "Region",
+    "VerifyCertificate",
+];
+
+impl Connection {
+    fn read(settings: &Settings) -> Self {
+        let port = settings.integer("KinesisPort").unwrap_or(443);
+        let url = |endpoint: String| {
+            if endpoint.contains("://") {
+                endpoint
+            } else {
+                format!("https://{endpoint}:{port}")
+            }
+        };
+        Self {
+            region: settings.text("Region"),
+            endpoint: settings.text("KinesisEndpoint").map(url),
+            ca_file: settings.text("CaCertFile"),
+            verify_certificate: settings.bool("VerifyCertificate"),
+            connect_timeout: settings.duration("ConnectTimeout").unwrap_or_default(),
+            connect_timeout_set: settings.is_set("ConnectTimeout"),
+        }
+    }
+}
+
+/// The configuration that the program gave goes before what files and the environment say about it;
+/// what the program says twice is a problem.
+fn beside_a_config(settings: &mut Settings) {
+    let reason = "the aws::Config that was given decides about it";
+    for name in OF_A_CONFIG {
+        match settings.source(name) {
+            Some(Source::Setter) => settings.problem(name, format!("{reason}: set it there")),
+            Some(_) => settings.warning(name, format!("without effect: {reason}")),
+            None => {}
+        }
+    }
+}
+
 impl Options {
-    /// Reads the settings, or reports every problem.
-    pub(crate) fn read(settings: &mut Settings) -> Result<Self, SettingsError> {
+    /// Reads the settings, or reports every problem. `config_given`: there is an `aws::Config`.
+    pub(crate) fn read(settings: &mut Settings, config_given: bool) -> Result<Self, SettingsError> {
+        if config_given {
+            beside_a_config(settings);
+        }
         let size = |name| {
             let n = settings.integer(name).unwrap_or_default();
             usize::try_from(n).unwrap_or(usize::MAX)
@@ -182,11 +116,12 @@ impl Options {
             aggregate_size: size("AggregationMaxSize").min(RECORD_LIMIT - 1),
             request_count: size("CollectionMaxCount"),
             request_size: size("CollectionMaxSize").min(REQUEST_LIMIT),
-            connect_timeout: settings.duration("ConnectTimeout"),
+            connection: Connection::read(settings),
             fail_if_throttled: settings.bool("FailIfThrottled"),
             buffered_bytes: size("MaxBufferedBytes"),
             buffered_records: size("MaxBufferedRecords"),
             in_flight: size("MaxConnections"),
+            user_record_size: size("MaxUserRecordSize"),
             rate_limit: settings.integer("RateLimit").unwrap_or_default(),
             linger: time("RecordMaxBufferedTime"),
             ttl: time("RecordTtl"),
@@ -208,7 +143,7 @@ impl Options {
 #[cfg(test)]
 impl Default for Options {
     fn default() -> Self {
-        Self::read(&mut Settings::new(SETTINGS)).unwrap()
+        Self::read(&mut Settings::new(SETTINGS), false).unwrap()
     }
 }
 
@@ -242,9 +177,15 @@ mod tests {
             (500, 5_242_880, 24)
         );
         assert_eq!(
-            (o.fail_if_throttled, o.rate_limit, o.connect_timeout),
-            (false, 150, None)
+            (o.fail_if_throttled, o.rate_limit, o.user_record_size),
+            (false, 150, 1_048_576)
         );
+        let expected = Connection {
+            verify_certificate: true,
+            connect_timeout: Duration::from_secs(6),
+            ..Connection::default()
+        };
+        assert_eq!(o.connection, expected);
         assert_eq!(o.linger, Duration::from_millis(100));
         assert_eq!(o.ttl, Duration::from_secs(30));
         assert_eq!(o.request_timeout, Duration::from_secs(6));
@@ -255,7 +196,7 @@ mod tests {
         let mut settings = Settings::new(SETTINGS);
         settings.set("AggregationMaxSize", "10485760");
         settings.set("CollectionMaxSize", "9223372036854775807");
-        let options = Options::read(&mut settings).unwrap();
+        let options = Options::read(&mut settings, false).unwrap();
         assert_eq!(
             (options.aggregate_size, options.request_size),
             (1_048_575, 10_485_760)
@@ -263,11 +204,37 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_is_a_host_with_a_port_or_a_url() {
+        let mut settings = Settings::new(SETTINGS);
+        settings.set("KinesisEndpoint", "kinesis.test");
+        let endpoint = |settings: &Settings| Connection::read(settings).endpoint.unwrap();
+        assert_eq!(endpoint(&settings), "https://kinesis.test:443");
+        settings.set("KinesisPort", "4567");
+        assert_eq!(endpoint(&settings), "https://kinesis.test:4567");
+        settings.set("KinesisEndpoint", "http://127.0.0.1:1");
+        assert_eq!(endpoint(&settings), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_given_configuration_goes_before_files_and_setters_must_not_say_otherwise() {
+        let mut settings = Settings::new(SETTINGS);
+        settings.set_properties("f", "Region=eu-west-1\nConnectTimeout=100");
+        settings.set("KinesisPort", "1");
+        let problems = Options::read(&mut settings, true).unwrap_err();
+        assert_eq!(
+            (problems.0.len(), problems.0[0].key.as_str()),
+            (1, "KinesisPort")
+        );
+        let warnings: Vec<&str> = settings.warnings().iter().map(|w| w.key.as_str()).collect();
+        assert_eq!(warnings, ["Region"]);
+    }
+
+    #[test]
     fn a_record_that_would_expire_unsent_is_a_problem() {
         let mut settings = Settings::new(SETTINGS);
         settings.set("RecordMaxBufferedTime", "30000");
         settings.set("RateLimt", "1");
-        let text = Options::read(&mut settings).unwrap_err().to_string();
+        let text = Options::read(&mut settings, false).unwrap_err().to_string();
         assert!(
             text.contains("RecordMaxBufferedTime: 30000 ms is not shorter than RecordTtl"),
             "{text}"

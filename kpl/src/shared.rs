@@ -4,7 +4,7 @@ use crate::admission::Permit;
 use crate::claims::{Claim, Claims, Fresh};
 use crate::lane::{Effects, Entry, Lane};
 use crate::receipt::{BatchReceipt, Receipt};
-use crate::record::{self, Record};
+use crate::record::{self, Problem, Record};
 use crate::sealed::Sealed;
 use crate::shard_map::ShardMap;
 use crate::stats::Ledger;
@@ -36,9 +36,16 @@ pub(crate) struct Shared {
     pub(crate) events: UnboundedSender<Event>,
     /// Records are packed together, and wrapped if a reader would take them for an aggregate.
     pub(crate) aggregation: bool,
+    /// The most that a user record's data may take, in bytes.
+    pub(crate) user_record_size: usize,
 }
 
 impl Shared {
+    /// What is wrong with a record, if anything.
+    pub(crate) fn problem(&self, record: &Record) -> Option<Problem> {
+        record.problem(self.aggregation, self.user_record_size)
+    }
+
     /// Puts an admitted record into its shard's open aggregate.
     pub(crate) fn append(&self, record: &Record, permit: Permit, now: Instant) -> Receipt {
         let key = record.hash_key();

@@ -1,0 +1,168 @@
+//! Where settings come from: typed setters, names, files, the environment.
+
+use super::ProducerBuilder;
+use runtime::properties;
+use runtime::settings::Value;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+impl ProducerBuilder {
+    /// Sets any of [`SETTINGS`](crate::SETTINGS) by name (upper and lower case alike) and text. Goes
+    /// before the environment and files. Problems are kept for [`ProducerBuilder::build`], which reports
+    /// all of them.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.set(name, value);
+        self
+    }
+
+    /// Takes settings from a `.properties` file of the Kinesis Producer Library as it is: `RecordTtl =
+    /// 60000`. Goes after setters and the environment, in whatever order they are called. A key that is
+    /// not known, a setting without a meaning here, and what a `.properties` file makes of blanks are
+    /// warnings, logged by [`ProducerBuilder::build`]; a value that is not valid is a problem that it
+    /// reports, and so is a file that cannot be read. Reads the file at once, on the caller's thread.
+    pub fn from_properties_file(mut self, path: impl AsRef<Path>) -> Self {
+        let name = path.as_ref().display().to_string();
+        match std::fs::read(&path) {
+            Ok(bytes) => self
+                .settings
+                .set_properties(&name, &properties::decode(&bytes)),
+            Err(error) => self
+                .settings
+                .problem(&name, format!("cannot be read: {error}")),
+        }
+        self
+    }
+
+    /// Takes settings from the process' environment: `KPL_` and the setting's name in upper case with
+    /// underscores, e.g. `KPL_RECORD_TTL`. Goes after setters and before files, in whatever order they
+    /// are called. A variable with this prefix that fits no setting is a warning, logged by
+    /// [`ProducerBuilder::build`]; one without a value counts as unset.
+    pub fn from_env(self) -> Self {
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        self.from_variables(std::env::vars_os().filter_map(text))
+    }
+
+    /// As [`ProducerBuilder::from_env`], from these variables.
+    pub fn from_variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.settings.set_variables("KPL_", variables);
+        self
+    }
+
+    fn put(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.settings.set_value(name, value);
+        self
+    }
+
+    /// Packs many user records into one Kinesis record (`AggregationEnabled`, default true).
+    pub fn aggregation(self, on: bool) -> Self {
+        self.put("AggregationEnabled", on)
+    }
+
+    /// User records in one Kinesis record (`AggregationMaxCount`, default 4294967295).
+    pub fn aggregation_max_count(self, records: u64) -> Self {
+        self.put("AggregationMaxCount", records)
+    }
+
+    /// Bytes of one aggregated Kinesis record (`AggregationMaxSize`, 64 to 10485760, default 51200).
+    pub fn aggregation_max_size(self, bytes: u64) -> Self {
+        self.put("AggregationMaxSize", bytes)
+    }
+
+    /// Kinesis records in one request (`CollectionMaxCount`, 1 to 500, default 500).
+    pub fn collection_max_count(self, records: u64) -> Self {
+        self.put("CollectionMaxCount", records)
+    }
+
+    /// Bytes of one request (`CollectionMaxSize`, at least 52224, default 5242880).
+    pub fn collection_max_size(self, bytes: u64) -> Self {
+        self.put("CollectionMaxSize", bytes)
+    }
+
+    /// How long to wait for a connection (`ConnectTimeout`, 100 ms to 300 s, default 6 s; beside an
+    /// `aws::Config` the default is what that has). When set beside an `aws::Config`, the producer makes
+    /// connections of its own.
+    pub fn connect_timeout(self, bound: Duration) -> Self {
+        self.put("ConnectTimeout", bound)
+    }
+
+    /// Fails records at the first throttling answer (`FailIfThrottled`, default false).
+    pub fn fail_if_throttled(self, on: bool) -> Self {
+        self.put("FailIfThrottled", on)
+    }
+
+    /// Bytes that may be outstanding (`MaxBufferedBytes`, at least 2 MiB, default 64 MiB). A record
+    /// counts its data, its partition key and 64 bytes.
+    pub fn max_buffered_bytes(self, bytes: u64) -> Self {
+        self.put("MaxBufferedBytes", bytes)
+    }
+
+    /// User records that may be outstanding (`MaxBufferedRecords`, default 500000).
+    pub fn max_buffered_records(self, records: u64) -> Self {
+        self.put("MaxBufferedRecords", records)
+    }
+
+    /// Requests that may be in flight (`MaxConnections`, 1 to 256, default 24).
+    pub fn max_connections(self, requests: u64) -> Self {
+        self.put("MaxConnections", requests)
+    }
+
+    /// Percent of a shard's 1 MiB and 1,000 records per second that are sent to it (`RateLimit`,
+    /// default 150).
+    pub fn rate_limit(self, percent: u64) -> Self {
+        self.put("RateLimit", percent)
+    }
+
+    /// How long a record waits for others (`RecordMaxBufferedTime`, whole milliseconds, default
+    /// 100 ms).
+    pub fn record_max_buffered_time(self, wait: Duration) -> Self {
+        self.put("RecordMaxBufferedTime", wait)
+    }
+
+    /// How long delivery of a record is tried (`RecordTtl`, at least 100 ms, default 30 s).
+    pub fn record_ttl(self, ttl: Duration) -> Self {
+        self.put("RecordTtl", ttl)
+    }
+
+    /// How long one request may take (`RequestTimeout`, 100 ms to 600 s, default 6 s).
+    pub fn request_timeout(self, bound: Duration) -> Self {
+        self.put("RequestTimeout", bound)
+    }
+
+    /// Bytes of a user record's data (`MaxUserRecordSize`, 64 to 10485760, default 1048576); a larger
+    /// one is not admitted. The partition key does not count.
+    pub fn max_user_record_size(self, bytes: u64) -> Self {
+        self.put("MaxUserRecordSize", bytes)
+    }
+
+    /// The region (`Region`), e.g. `eu-west-1`. Not beside an `aws::Config`, which has its own.
+    pub fn region(self, region: &str) -> Self {
+        self.put("Region", region)
+    }
+
+    /// Where Kinesis is called (`KinesisEndpoint`): a host, then over `https` at `KinesisPort`, or a URL.
+    /// Not beside an `aws::Config`, which has its own.
+    pub fn kinesis_endpoint(self, host: &str) -> Self {
+        self.put("KinesisEndpoint", host)
+    }
+
+    /// The port of an endpoint that is a host (`KinesisPort`, 1 to 65535, default 443). Not beside an
+    /// `aws::Config`.
+    pub fn kinesis_port(self, port: u16) -> Self {
+        self.put("KinesisPort", u64::from(port))
+    }
+
+    /// A file of certificates in PEM that are trusted in place of the machine's (`CaCertFile`). Not beside
+    /// an `aws::Config`, which has its own.
+    pub fn ca_cert_file(self, path: &str) -> Self {
+        self.put("CaCertFile", path)
+    }
+
+    /// False accepts any certificate from any server, with a warning (`VerifyCertificate`, default true):
+    /// for trials alone. Not beside an `aws::Config`, which has its own.
+    pub fn verify_certificate(self, on: bool) -> Self {
+        self.put("VerifyCertificate", on)
+    }
+}

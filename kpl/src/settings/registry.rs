@@ -1,0 +1,385 @@
+//! The registry: what each setting is called, takes and means.
+
+use runtime::settings::{Kind, Rule};
+use runtime::{Registry, Setting};
+
+/// The largest number that the original's `long` settings take.
+const LONG_MAX: u64 = i64::MAX as u64;
+
+/// A host, as the original takes it, or a URL, which it does not.
+static HOST: Rule = Rule {
+    expected: "a host name, or a URL that begins with http:// or https://",
+    allows: |text| {
+        let part = |host: &str, more: &[u8]| {
+            let allowed =
+                |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b) || more.contains(&b);
+            !host.is_empty() && host.bytes().all(allowed)
+        };
+        let url = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
+        url.map_or_else(|| part(text, b""), |rest| part(rest, b":/_[]"))
+    },
+};
+
+/// The original's pattern, widened for the numbers of regions to come.
+static REGION: Rule = Rule {
+    expected: "the name of a region, e.g. eu-west-1",
+    allows: |text| {
+        let parts: Vec<&str> = text.split('-').collect();
+        let word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+        match parts.split_last() {
+            Some((number, words)) => {
+                (2..=3).contains(&words.len())
+                    && words.iter().all(word)
+                    && !number.is_empty()
+                    && number.bytes().all(|b| b.is_ascii_digit())
+            }
+            None => false,
+        }
+    },
+};
+
+const fn switch(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        name,
+        kind: Kind::Bool,
+        default: Some(default),
+        meaning,
+    }
+}
+
+const fn integer(
+    name: &'static str,
+    (min, max): (u64, u64),
+    default: Option<&'static str>,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind: Kind::Integer { min, max },
+        default,
+        meaning,
+    }
+}
+
+const fn millis(
+    name: &'static str,
+    (min, max): (u64, u64),
+    default: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind: Kind::Millis { min, max },
+        default: Some(default),
+        meaning,
+    }
+}
+
+const fn unset(name: &'static str, kind: Kind, meaning: &'static str) -> Setting {
+    Setting {
+        name,
+        kind,
+        default: None,
+        meaning,
+    }
+}
+
+const fn idle(name: &'static str, why: &'static str) -> Setting {
+    unset(name, Kind::WithoutEffect, why)
+}
+
+const METRICS: &str =
+    "the producer uploads no metrics: it counts into the runtime::Metrics that it was given.";
+const DAEMON: &str = "there is no daemon: the producer is part of the process.";
+const GLUE: &str = "there is no client of a schema registry here.";
+const PROXY: &str = "the producer connects directly, through no proxy.";
+const AUTO: &str = "every stream is taken for one that places records by their partition keys.";
+const JAVA: &str = "an object of Java, which the original cannot read from a file either: give the aws::Config a source of credentials.";
+
+/// All settings of a [`Producer`](crate::Producer), with the names, ranges and defaults of the Kinesis
+/// Producer Library where it has them, and those of its settings that mean nothing here.
+///
+#[doc = include_str!("../../SETTINGS.md")]
+pub const SETTINGS: Registry = Registry(&[
+    switch(
+        "AggregationEnabled",
+        "true",
+        "Packs many user records into one Kinesis record. Off: each user record is a Kinesis record of its own, sent as it is.",
+    ),
+    integer(
+        "AggregationMaxCount",
+        (1, LONG_MAX),
+        Some("4294967295"),
+        "User records in one Kinesis record, at the most.",
+    ),
+    integer(
+        "AggregationMaxSize",
+        (64, 10_485_760),
+        Some("51200"),
+        "Bytes of one aggregated Kinesis record, at the most; never above the service's limit of 1 MiB. A larger user record goes alone.",
+    ),
+    unset(
+        "CaCertFile",
+        Kind::Text,
+        "A file of certificates in PEM that are trusted in place of the machine's. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    integer(
+        "CollectionMaxCount",
+        (1, 500),
+        Some("500"),
+        "Kinesis records in one PutRecords request, at the most.",
+    ),
+    integer(
+        "CollectionMaxSize",
+        (52_224, LONG_MAX),
+        Some("5242880"),
+        "Bytes of data and partition keys in one PutRecords request, at the most; never above the service's limit of 10 MiB. A larger Kinesis record goes alone.",
+    ),
+    millis(
+        "ConnectTimeout",
+        (100, 300_000),
+        "6000",
+        "How long to wait for a connection. When it is set beside an aws::Config, the producer makes connections of its own; when it is not, it uses the aws::Config's and their bound.",
+    ),
+    switch(
+        "FailIfThrottled",
+        "false",
+        "Fails a record at the first throttling answer, in place of trying again.",
+    ),
+    unset(
+        "KinesisEndpoint",
+        Kind::Matching(&HOST),
+        "Where Kinesis is called: a host, then over https at KinesisPort, or a whole URL. Unset: the region's own. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    integer(
+        "KinesisPort",
+        (1, 65_535),
+        Some("443"),
+        "The port of a KinesisEndpoint that is a host.",
+    ),
+    integer(
+        "MaxBufferedBytes",
+        (2_097_152, LONG_MAX),
+        Some("67108864"),
+        "Bytes admitted and not yet resolved, at the most; put waits at the bound. A record counts its data, its partition key and 64 bytes.",
+    ),
+    integer(
+        "MaxBufferedRecords",
+        (1, LONG_MAX),
+        Some("500000"),
+        "User records admitted and not yet resolved, at the most; put waits at the bound.",
+    ),
+    integer(
+        "MaxConnections",
+        (1, 256),
+        Some("24"),
+        "PutRecords requests in flight, at the most.",
+    ),
+    integer(
+        "MaxUserRecordSize",
+        (64, 10_485_760),
+        Some("1048576"),
+        "Bytes of a user record's data, at the most; a larger one is not admitted. Data and partition key together have the service's limit of 1 MiB besides.",
+    ),
+    integer(
+        "RateLimit",
+        (1, LONG_MAX),
+        Some("150"),
+        "Percent of a shard's 1 MiB and 1,000 records per second that this producer sends to it. Above 100, several producers need not share exactly.",
+    ),
+    millis(
+        "RecordMaxBufferedTime",
+        (0, LONG_MAX),
+        "100",
+        "How long a record waits for others before it is sent. Shorter than RecordTtl.",
+    ),
+    millis(
+        "RecordTtl",
+        (100, LONG_MAX),
+        "30000",
+        "How long delivery of a record is tried after its admission.",
+    ),
+    unset(
+        "Region",
+        Kind::Matching(&REGION),
+        "The region. Unset: as the AWS SDKs look it up. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    millis(
+        "RequestTimeout",
+        (100, 600_000),
+        "6000",
+        "How long one request may take, from sending to the last byte of its answer.",
+    ),
+    switch(
+        "VerifyCertificate",
+        "true",
+        "Off: any certificate is accepted from any server, with a warning: for trials alone. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    idle(
+        "CaCertPath",
+        "a directory of certificates cannot be read: name a file, CaCertFile.",
+    ),
+    idle("CloudwatchEndpoint", METRICS),
+    idle("CloudwatchPort", METRICS),
+    idle("CredentialsProvider", JAVA),
+    idle(
+        "CredentialsRefreshDelay",
+        "credentials are looked up again before they expire; nobody polls for them.",
+    ),
+    idle("DaemonHealthCheckTimeoutMs", DAEMON),
+    idle("DescribeStreamSummaryIntervalMs", AUTO),
+    idle(
+        "EnableCoreDumps",
+        "core files are the process' own matter: `ulimit -c`.",
+    ),
+    idle("EnableDaemonHealthCheck", DAEMON),
+    idle(
+        "EnableOldestFutureTracker",
+        "the age of the oldest record is always known, and costs nothing.",
+    ),
+    idle("GlueSchemaRegistryConfiguration", GLUE),
+    idle("GlueSchemaRegistryCredentialsProvider", GLUE),
+    idle("GlueSchemaRegistryPropertiesFilePath", GLUE),
+    idle(
+        "LogLevel",
+        "what is logged is decided by the program's `tracing` subscriber.",
+    ),
+    idle("MetricsCredentialsProvider", JAVA),
+    idle("MetricsGranularity", METRICS),
+    idle("MetricsLevel", METRICS),
+    idle("MetricsNamespace", METRICS),
+    idle("MetricsUploadDelay", METRICS),
+    idle(
+        "MinConnections",
+        "connections are made when they are needed; the original never reads it either.",
+    ),
+    idle("NativeExecutable", DAEMON),
+    idle("ProxyHost", PROXY),
+    idle("ProxyPassword", PROXY),
+    idle("ProxyPort", PROXY),
+    idle("ProxyUserName", PROXY),
+    idle("RecordDistributionStrategyDefault", AUTO),
+    idle(
+        "StsEndpoint",
+        "the original has not used it since 1.0.5; roles are the aws::Config's matter.",
+    ),
+    idle(
+        "StsPort",
+        "the original has not used it since 1.0.5; roles are the aws::Config's matter.",
+    ),
+    idle(
+        "TempDirectory",
+        "nothing is unpacked, and there are no pipes.",
+    ),
+    idle(
+        "ThreadingModel",
+        "requests have no threads: the runtime's serve all.",
+    ),
+    idle(
+        "ThreadPoolSize",
+        "requests have no threads: the runtime's serve all.",
+    ),
+]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_regions() {
+        for (text, right) in [
+            ("kinesis.eu-west-1.amazonaws.com", true),
+            ("https://localhost:4567/", true),
+            ("http://[::1]:4567", true),
+            ("localhost:4567", false),
+            ("ftp://x", false),
+            ("https://", false),
+            ("", false),
+        ] {
+            assert_eq!((HOST.allows)(text), right, "{text:?}");
+        }
+        for (text, right) in [
+            ("us-east-1", true),
+            ("us-gov-west-1", true),
+            ("ap-southeast-12", true),
+            ("us-east", false),
+            ("US-EAST-1", false),
+            ("us-east-1b", false),
+            ("a-b-c-d-1", false),
+            ("", false),
+        ] {
+            assert_eq!((REGION.allows)(text), right, "{text:?}");
+        }
+    }
+
+    /// Names, types, defaults and ranges of the original (1.1.1), but for what the second list names.
+    #[test]
+    fn every_setting_of_the_original_is_known() {
+        let originals = "AggregationEnabled AggregationMaxCount AggregationMaxSize CloudwatchEndpoint \
+            CloudwatchPort CollectionMaxCount CollectionMaxSize ConnectTimeout EnableCoreDumps \
+            FailIfThrottled KinesisEndpoint KinesisPort LogLevel MaxConnections MetricsGranularity \
+            MetricsLevel MetricsNamespace MetricsUploadDelay MinConnections RateLimit \
+            RecordMaxBufferedTime RecordTtl Region RequestTimeout VerifyCertificate ProxyHost ProxyPort \
+            ProxyUserName ProxyPassword ThreadingModel ThreadPoolSize DescribeStreamSummaryIntervalMs \
+            RecordDistributionStrategyDefault CredentialsRefreshDelay MaxUserRecordSize \
+            NativeExecutable TempDirectory StsEndpoint StsPort CaCertPath CaCertFile \
+            GlueSchemaRegistryPropertiesFilePath GlueSchemaRegistryConfiguration \
+            EnableOldestFutureTracker EnableDaemonHealthCheck DaemonHealthCheckTimeoutMs \
+            CredentialsProvider MetricsCredentialsProvider GlueSchemaRegistryCredentialsProvider";
+        for name in originals.split_whitespace() {
+            let found = SETTINGS.find(name).map(|setting| setting.name);
+            assert_eq!(found, Some(name));
+        }
+        let long = |min, max| Kind::Integer { min, max };
+        let table = [
+            ("AggregationMaxCount", long(1, LONG_MAX), Some("4294967295")),
+            ("AggregationMaxSize", long(64, 10_485_760), Some("51200")),
+            ("CollectionMaxCount", long(1, 500), Some("500")),
+            ("CollectionMaxSize", long(52_224, LONG_MAX), Some("5242880")),
+            ("KinesisPort", long(1, 65_535), Some("443")),
+            ("MaxConnections", long(1, 256), Some("24")),
+            ("MaxUserRecordSize", long(64, 10_485_760), Some("1048576")),
+            (
+                "RecordTtl",
+                Kind::Millis {
+                    min: 100,
+                    max: LONG_MAX,
+                },
+                Some("30000"),
+            ),
+            (
+                "RecordMaxBufferedTime",
+                Kind::Millis {
+                    min: 0,
+                    max: LONG_MAX,
+                },
+                Some("100"),
+            ),
+            (
+                "ConnectTimeout",
+                Kind::Millis {
+                    min: 100,
+                    max: 300_000,
+                },
+                Some("6000"),
+            ),
+            (
+                "RequestTimeout",
+                Kind::Millis {
+                    min: 100,
+                    max: 600_000,
+                },
+                Some("6000"),
+            ),
+            ("AggregationEnabled", Kind::Bool, Some("true")),
+            ("FailIfThrottled", Kind::Bool, Some("false")),
+            ("VerifyCertificate", Kind::Bool, Some("true")),
+        ];
+        for (name, kind, default) in table {
+            let setting = SETTINGS.find(name).unwrap();
+            assert_eq!((setting.kind, setting.default), (kind, default), "{name}");
+        }
+    }
+}
