@@ -602,3 +602,26 @@ async fn a_stream_at_its_limit_gets_what_it_can_take() {
     );
     assert_eq!(readable(&local, "orders").len(), 20_000);
 }
+
+/// What holds in all tests: whoever signs nothing, or wrongly, gets nothing done.
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_of_these_tests_verifies_signatures() {
+    let local = endpoint(Limits::On, 1);
+    local.create_stream("orders", 1).unwrap();
+    let stranger = aws::Credentials::new("AKIDSTRANGER", "secret", None);
+    for (credentials, code) in [
+        (stranger, "UnrecognizedClientException"),
+        (
+            support::credentials_with("wrong"),
+            "InvalidSignatureException",
+        ),
+    ] {
+        let config = support::config_signed_by(&local, credentials);
+        let error = Producer::builder("orders").aws(config).build().await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, BuildError::Credentials { source, .. } if source.code() == code),
+            "{error}"
+        );
+    }
+}

@@ -7,8 +7,9 @@ mod support;
 use futures::FutureExt;
 use kpl::{Producer, Record};
 use local::{Fault, FaultAction, Limits, Local};
+use std::sync::Arc;
 use std::time::Duration;
-use support::{endpoint, place, producer, readable};
+use support::{clock, credentials, endpoint, place, producer, readable};
 
 const CALLERS: u32 = 8;
 const RECORDS: u32 = 1_500;
@@ -159,7 +160,8 @@ async fn over_a_socket_with_connections_of_its_own() {
     let config = aws::Config::builder()
         .region("us-east-1")
         .endpoint_url(server.url())
-        .credentials(aws::Credentials::new("local", "local", None))
+        .credentials(credentials())
+        .clock(Arc::new(clock()))
         .environment(aws::Environment::fixed([("HOME", "/nonexistent")]))
         .load()
         .unwrap();

@@ -7,31 +7,59 @@ use aggregation::{Deaggregated, HashKey, HashRange, deaggregate};
 use aws::{Config, Credentials, Environment, InProcess};
 use bytes::Bytes;
 use kpl::{Delivered, Producer, ProducerBuilder};
-use local::{Limits, Local, LocalOptions};
+use local::{AccessKey, Limits, Local, LocalOptions};
 use runtime::{Chance, RetryPolicy, TokioClock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// An endpoint whose clock starts at a fixed time and follows tokio's.
+/// The one access key, by id and secret, that the endpoint knows.
+const KEY: (&str, &str) = ("AKIDPRODUCER", "a secret of the producer's tests");
+
+/// An endpoint whose clock starts at a fixed time and follows tokio's. It verifies each request's
+/// signature.
 pub(crate) fn endpoint(limits: Limits, seed: u64) -> Local {
     Local::new(LocalOptions {
         limits,
         seed,
         clock: Some(Arc::new(clock())),
+        verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
         ..LocalOptions::default()
     })
     .unwrap()
 }
 
-fn clock() -> TokioClock {
+/// The endpoint's time, to sign by.
+pub(crate) fn clock() -> TokioClock {
     TokioClock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+}
+
+pub(crate) fn credentials() -> Credentials {
+    credentials_with(KEY.1)
+}
+
+/// The endpoint's key with another secret.
+pub(crate) fn credentials_with(secret: &str) -> Credentials {
+    Credentials::new(KEY.0, secret, None)
 }
 
 /// A configuration that calls the endpoint on the caller's task and shows it each answer.
 pub(crate) fn config_watched(
     local: &Local,
     seed: u64,
+    watch: impl Fn() + Send + Sync + Clone + 'static,
+) -> Config {
+    configured(local, seed, credentials(), watch)
+}
+
+pub(crate) fn config_signed_by(local: &Local, credentials: Credentials) -> Config {
+    configured(local, 1, credentials, || ())
+}
+
+fn configured(
+    local: &Local,
+    seed: u64,
+    credentials: Credentials,
     watch: impl Fn() + Send + Sync + Clone + 'static,
 ) -> Config {
     let local = local.clone();
@@ -45,7 +73,7 @@ pub(crate) fn config_watched(
     };
     Config::builder()
         .region("us-east-1")
-        .credentials(Credentials::new("local", "local", None))
+        .credentials(credentials)
         .clock(Arc::new(clock()))
         .chance(Chance::seeded(seed))
         .environment(Environment::fixed([("HOME", "/nonexistent")]))
