@@ -1,9 +1,10 @@
-"""The official Java Kinesis Client Library consumes a stream through a split and a merge, by polling.
+"""The official Java Kinesis Client Library consumes a stream through a split and a merge, to the end.
 
 This script produces (plain records, and aggregates by the aggregation library for Python), reshards,
-and compares what the worker says with what was acknowledged, and what it leaves in its lease table
-with rows that were recorded from it elsewhere.
+and compares what the worker says with what was acknowledged, what it leaves in its lease table with
+rows that were recorded from it elsewhere, and what it tells CloudWatch with what it did.
 
+Arguments: polling or fan-out, which is how the worker reads.
 Environment: ENDPOINT, JAVA (the command line up to the class), LOG (where the worker's log goes).
 """
 
@@ -21,10 +22,12 @@ from collections import Counter
 from aws_kinesis_agg.aggregator import RecordAggregator
 from checks import *
 
-APPLICATION, STREAM, WORKER = "kcl-app", "kcl", "javaA"
+MODE = sys.argv[1]
+APPLICATION, STREAM, WORKER = f"kcl-{MODE}-app", f"kcl-{MODE}", "java" + MODE.replace("-", "")
 GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "kcl" / "tests" / "golden"
-# Start-up waits at random for up to 30 seconds before the first look at the stream's shards.
-BOUND = 120
+# By itself the library waits at random for up to 30 seconds before its first look at the shards, assigns
+# leases every 20 seconds, and looks every 10 seconds whether a shard's parents are done.
+BOUND = 150
 
 kinesis = client()
 dynamodb = client("dynamodb")
@@ -91,6 +94,11 @@ def low_level(operation, body):
         return json.load(answer)
 
 
+def control(path):
+    with urllib.request.urlopen(f"{os.environ['ENDPOINT']}/_local/{path}", timeout=20) as answer:
+        return json.load(answer)
+
+
 def rows():
     return low_level("Scan", {"TableName": APPLICATION, "ConsistentRead": True})["Items"]
 
@@ -112,7 +120,7 @@ def _():
     create(kinesis, STREAM, 2)
     produce(400)
     worker = subprocess.Popen(
-        [*shlex.split(os.environ["JAVA"]), "interop.Worker", APPLICATION, STREAM, WORKER],
+        [*shlex.split(os.environ["JAVA"]), "interop.Worker", APPLICATION, STREAM, WORKER, MODE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=open(log_path, "w"),
@@ -202,6 +210,12 @@ def _():
         assert shape in known[kind], f"{kind}: {shape}"
 
 
+@check("it made no other table")
+def _():
+    named = [n for n in dynamodb.list_tables()["TableNames"] if n.startswith(APPLICATION)]
+    equal(named, [APPLICATION])
+
+
 @check("parents are at SHARD_END with their children, the rest at the last record's number")
 def _():
     leases = {
@@ -260,8 +274,55 @@ def _():
     equal(of_kind("stopped"), [["stopped", "true"]])
 
 
+@check("its retrieval was what was asked for")
+def _():
+    own = [r["operation"] for r in control("journal")["requests"] if r["caller"] == WORKER]
+    used, other = ("GetRecords", "SubscribeToShard")[:: 1 if MODE == "polling" else -1]
+    assert own.count(used) >= len(shards(kinesis, STREAM)), Counter(own)
+    equal(own.count(other), 0, other)
+    if MODE == "fan-out":
+        arn = kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]["StreamARN"]
+        consumers = kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]
+        equal([(c["ConsumerName"], c["ConsumerStatus"]) for c in consumers], [(APPLICATION, "ACTIVE")])
+
+
+@check("CloudWatch was told: the library's namespace, names, dimensions, and the very number of records")
+def _():
+    data = [d for d in control("cloudwatch")["metrics"] if d["namespace"] == APPLICATION]
+    by_operation = {}
+    for datum in data:
+        dimensions = {d["name"]: d["value"] for d in datum["dimensions"]}
+        by_operation.setdefault(dimensions.get("Operation"), []).append((datum, dimensions))
+    names = lambda operation: {d["name"] for d, _ in by_operation.get(operation, [])}
+    expected = {
+        "ProcessTask": {
+            "RecordsProcessed",
+            "DataBytesProcessed",
+            "MillisBehindLatest",
+            "RecordProcessor.processRecords.Time",
+            "Success",
+            "Time",
+        },
+        "RenewAllLeases": {"CurrentLeases", "LostLeases", "Success", "Time"},
+        "LeaseAssignmentManager": {"TotalLeases", "NumWorkers", "ExpiredLeases"},
+        "InitializeTask": {"RecordProcessor.initialize.Time"},
+        "ShutdownTask": {"RecordProcessor.shutdown.Time"},
+        "ShardSyncTask": {"Success", "Time"},
+    }
+    for operation, wanted in expected.items():
+        assert wanted <= names(operation), (operation, wanted - names(operation), sorted(by_operation, key=str))
+    processed = Counter()
+    for datum, dimensions in by_operation["ProcessTask"]:
+        if datum["name"] == "RecordsProcessed":
+            equal(datum["unit"], "Count")
+            processed[dimensions["ShardId"]] += datum["value"]["sum"]
+    equal(processed, Counter(event[1] for event in of_kind("record")), "RecordsProcessed by shard")
+    workers = {d.get("WorkerIdentifier") for _, d in by_operation["RenewAllLeases"]}
+    equal(workers, {WORKER})
+
+
 try:
-    run("kcl-java polling")
+    run(f"kcl-java {MODE}")
 finally:
     if worker and worker.poll() is None:
         worker.kill()

@@ -10,9 +10,11 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchAsyncClient;
 import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
+import software.amazon.awssdk.services.kinesis.KinesisAsyncClientBuilder;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
+import software.amazon.kinesis.common.KinesisClientUtil;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.exceptions.InvalidStateException;
 import software.amazon.kinesis.exceptions.ShutdownException;
@@ -22,17 +24,17 @@ import software.amazon.kinesis.lifecycle.events.LeaseLostInput;
 import software.amazon.kinesis.lifecycle.events.ProcessRecordsInput;
 import software.amazon.kinesis.lifecycle.events.ShardEndedInput;
 import software.amazon.kinesis.lifecycle.events.ShutdownRequestedInput;
-import software.amazon.kinesis.metrics.MetricsLevel;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
 import software.amazon.kinesis.processor.SingleStreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
+import software.amazon.kinesis.retrieval.RetrievalConfig;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
 /**
- * A worker of the official Kinesis Client Library that polls. It says on standard output what happens
- * to it, one event a line, and stops gracefully when standard input ends.
+ * A worker of the official Kinesis Client Library, with the library's own settings. It says on standard
+ * output what happens to it, one event a line, and stops gracefully when standard input ends.
  *
- * <p>Arguments: application, stream, worker.
+ * <p>Arguments: application, stream, worker, polling or fan-out.
  */
 public final class Worker {
     private static synchronized void say(String format, Object... values) {
@@ -97,15 +99,20 @@ public final class Worker {
         String application = arguments[0];
         String stream = arguments[1];
         String worker = arguments[2];
+        boolean polling = arguments[3].equals("polling");
         AwsCredentialsProvider credentials = Checks.credentials(worker);
-        KinesisAsyncClient kinesis =
+        KinesisAsyncClientBuilder builder =
                 KinesisAsyncClient.builder()
                         .endpointOverride(Checks.ENDPOINT)
                         .region(Region.US_EAST_1)
-                        .credentialsProvider(credentials)
-                        .httpClientBuilder(
-                                NettyNioAsyncHttpClient.builder().protocol(Protocol.HTTP1_1))
-                        .build();
+                        .credentialsProvider(credentials);
+        // For fan-out the client is the library's own: HTTP/2, here by prior knowledge.
+        KinesisAsyncClient kinesis =
+                polling
+                        ? builder.httpClientBuilder(
+                                        NettyNioAsyncHttpClient.builder().protocol(Protocol.HTTP1_1))
+                                .build()
+                        : KinesisClientUtil.createKinesisAsyncClient(builder);
         DynamoDbAsyncClient dynamo =
                 DynamoDbAsyncClient.builder()
                         .endpointOverride(Checks.ENDPOINT)
@@ -130,26 +137,23 @@ public final class Worker {
                         cloudWatch,
                         worker,
                         Processor::new);
-        // Without worker metrics the library does not look for the metadata of a cloud machine. The
-        // periods are shorter than the defaults for the run's sake.
-        LeaseManagementConfig leases =
-                configs.leaseManagementConfig()
-                        .failoverTimeMillis(5_000)
-                        .leaseAssignmentIntervalMillis(1_000L)
-                        .shardSyncIntervalMillis(1_000);
+        // Without worker metrics the library does not look for the metadata of a cloud machine. All else
+        // is as it comes: fan-out is what it does unless polling is asked for.
+        LeaseManagementConfig leases = configs.leaseManagementConfig();
         leases.workerUtilizationAwareAssignmentConfig().disableWorkerMetrics(true);
+        RetrievalConfig retrieval = configs.retrievalConfig();
+        if (polling) {
+            retrieval.retrievalSpecificConfig(new PollingConfig(stream, kinesis));
+        }
         Scheduler scheduler =
                 new Scheduler(
                         configs.checkpointConfig(),
-                        configs.coordinatorConfig().parentShardPollIntervalMillis(500),
+                        configs.coordinatorConfig(),
                         leases,
                         configs.lifecycleConfig(),
-                        configs.metricsConfig().metricsLevel(MetricsLevel.NONE),
+                        configs.metricsConfig(),
                         configs.processorConfig(),
-                        configs.retrievalConfig()
-                                .retrievalSpecificConfig(
-                                        new PollingConfig(stream, kinesis)
-                                                .idleTimeBetweenReadsInMillis(300)));
+                        retrieval);
         Thread thread = new Thread(scheduler, "scheduler");
         thread.setDaemon(true);
         thread.start();
