@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests through and through")]
 
+#[path = "support/key.rs"]
+mod key;
+
 use aws::kinesis::PutRecordsEntry;
 use kcl::lease::{DynamoDbLeases, LeaseStore};
 use kcl::taking::{Observations, TakingRules, Why, plan};
@@ -71,7 +74,8 @@ fn serve() -> (String, Local, mpsc::Sender<()>, std::thread::JoinHandle<()>) {
             .enable_all()
             .build()
             .unwrap();
-        let local = runtime.block_on(async { Local::new(LocalOptions::default()).unwrap() });
+        let options = key::verified(LocalOptions::default());
+        let local = runtime.block_on(async { Local::new(options).unwrap() });
         let address = "127.0.0.1:0".parse().unwrap();
         let server = runtime.block_on(local.start_on(address)).unwrap();
         started.send((server.url(), local)).unwrap();
@@ -86,7 +90,7 @@ fn config(url: &str) -> aws::Config {
     aws::Config::builder()
         .environment(aws::Environment::fixed::<&str, &str>([]))
         .region("us-east-1")
-        .credentials(aws::Credentials::new("AKIDEXAMPLE", "secret", None))
+        .credentials(key::credentials())
         .endpoint_url(url)
         .load()
         .unwrap()

@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
+#[path = "support/key.rs"]
+mod key;
+
+use aws_credential_types::Credentials as SigningKey;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
 use kcl::{
     Batch, Checkpointer, InitialPosition, ProcessorError, RecordProcessor, RenewalPlace, Scheduler,
     ShardContext,
@@ -41,12 +47,36 @@ impl RecordProcessor for Keys {
     }
 }
 
-async fn ask(local: &Local, operation: &str, body: Value) {
-    let request = http::Request::post("/")
-        .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
-        .header("content-type", "application/x-amz-json-1.1")
-        .body(body.to_string().into_bytes().into())
-        .unwrap();
+/// Asks for what our own client does not know yet.
+async fn ask(local: &Local, clock: &dyn WallClock, operation: &str, body: Value) {
+    const URL: &str = "http://localhost/";
+    let target = format!("Kinesis_20131202.{operation}");
+    let headers = [
+        ("host", "localhost"),
+        ("content-type", "application/x-amz-json-1.1"),
+        ("x-amz-target", &target),
+    ];
+    let body = bytes::Bytes::from(body.to_string());
+    let mut request = http::Request::post(URL).body(body.clone()).unwrap();
+    for (name, value) in headers {
+        let value = http::HeaderValue::from_str(value).unwrap();
+        request.headers_mut().insert(name, value);
+    }
+    let (id, secret) = key::KEY;
+    let identity = SigningKey::new(id, secret, None, None, "test").into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region("us-east-1")
+        .name("kinesis")
+        .time(clock.now())
+        .settings(SigningSettings::default())
+        .build()
+        .unwrap()
+        .into();
+    let body = SignableBody::Bytes(&body);
+    let signable = SignableRequest::new("POST", URL, headers.into_iter(), body).unwrap();
+    let (signature, _) = sign(signable, &params).unwrap().into_parts();
+    signature.apply_to_request_http1x(&mut request);
     let answer = local.handle(request).await.unwrap();
     assert!(answer.status().is_success(), "{:?}", answer.body());
 }
@@ -54,17 +84,17 @@ async fn ask(local: &Local, operation: &str, body: Value) {
 #[tokio::test(start_paused = true)]
 async fn records_without_a_partition_key_are_delivered_without_one() {
     let clock: Arc<dyn WallClock> = Arc::new(TokioClock::new());
-    let local = Local::new(LocalOptions {
+    let options = LocalOptions {
         clock: Some(Arc::clone(&clock)),
         ..LocalOptions::default()
-    })
-    .unwrap();
+    };
+    let local = Local::new(key::verified(options)).unwrap();
     let create = json!({
         "StreamName": STREAM,
         "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
         "RecordDistributionStrategy": "AUTO",
     });
-    ask(&local, "CreateStream", create).await;
+    ask(&local, &*clock, "CreateStream", create).await;
     // "bm90ZQ==" is "note"; one record in ten has a key all the same.
     let entries: Vec<Value> = (0..RECORDS)
         .map(|n| match n % 10 {
@@ -74,6 +104,7 @@ async fn records_without_a_partition_key_are_delivered_without_one() {
         .collect();
     ask(
         &local,
+        &*clock,
         "PutRecords",
         json!({"StreamName": STREAM, "Records": entries}),
     )
@@ -86,7 +117,7 @@ async fn records_without_a_partition_key_are_delivered_without_one() {
     };
     let config = aws::Config::builder()
         .region("us-east-1")
-        .credentials(aws::Credentials::new("local", "local", None))
+        .credentials(key::credentials())
         .clock(clock)
         .chance(Chance::seeded(1))
         .environment(aws::Environment::fixed([("HOME", "/nonexistent")]))

@@ -16,6 +16,8 @@
     reason = "these are tests through and through"
 )]
 
+#[path = "support/key.rs"]
+mod key;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/network.rs"]
@@ -74,12 +76,12 @@ impl Run {
             seed,
             ..LocalOptions::default()
         };
-        let local = Local::new(options).unwrap();
+        let local = Local::new(key::verified(options)).unwrap();
         local
             .create_stream(STREAM, 1 + u32::try_from(chance.below(4)).unwrap())
             .unwrap();
         Self {
-            model: Model::new(local.clone()),
+            model: Model::new(local.clone(), Arc::clone(&clock)),
             workers: [const { None }; SLOTS],
             failover: [1_000, 3_000, 10_000][chance.index(3)],
             names: 0,

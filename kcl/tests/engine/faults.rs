@@ -530,3 +530,26 @@ async fn a_stuck_shard_does_not_take_the_memory_of_the_others() {
     until("the other shard flows", || *count.lock().unwrap() == 40).await;
     worker.task.abort();
 }
+
+/// What holds in all tests: whoever signs nothing gets nothing done.
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_of_these_tests_verifies_signatures() {
+    let world = World::new(1);
+    for (target, kind) in [
+        ("Kinesis_20131202.ListStreams", "application/x-amz-json-1.1"),
+        ("DynamoDB_20120810.ListTables", "application/x-amz-json-1.0"),
+    ] {
+        let unsigned = http::Request::post("/")
+            .header("x-amz-target", target)
+            .header("content-type", kind)
+            .body("{}".into())
+            .unwrap();
+        let answer = world.local.handle(unsigned).await.unwrap();
+        let body = crate::support::text(answer.body());
+        assert_eq!(answer.status(), 400, "{body}");
+        assert!(
+            body.contains("MissingAuthenticationTokenException"),
+            "{body}"
+        );
+    }
+}

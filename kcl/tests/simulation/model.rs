@@ -4,6 +4,7 @@ use crate::STREAM;
 use aws::dynamodb::Item;
 use kcl::Position;
 use local::Local;
+use runtime::WallClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ pub(crate) struct Model(Arc<Mutex<State>>);
 
 struct State {
     local: Local,
+    clock: Arc<dyn WallClock>,
     begin: Instant,
     journal: Vec<String>,
     violations: Vec<String>,
@@ -23,9 +25,11 @@ struct State {
 }
 
 impl Model {
-    pub(crate) fn new(local: Local) -> Self {
+    /// `clock` is the endpoint's.
+    pub(crate) fn new(local: Local, clock: Arc<dyn WallClock>) -> Self {
         Self(Arc::new(Mutex::new(State {
             local,
+            clock,
             begin: Instant::now(),
             journal: Vec::new(),
             violations: Vec::new(),
@@ -41,6 +45,10 @@ impl Model {
 
     pub(crate) fn local(&self) -> Local {
         self.state().local.clone()
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn WallClock> {
+        Arc::clone(&self.state().clock)
     }
 
     pub(crate) fn log(&self, line: String) {

@@ -2,11 +2,12 @@
 //! gave up, and lose answers.
 
 use crate::APP;
+use crate::key;
 use crate::model::Model;
 use aws::dynamodb::{AttributeValue, GetItem, Item};
 use bytes::Bytes;
 use http::{Request, Response};
-use local::{Fault, FaultAction, Local};
+use local::{Fault, FaultAction};
 use runtime::{Chance, WallClock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub(crate) fn config(
     aws::Config::builder()
         .environment(aws::Environment::fixed::<&str, &str>([]))
         .region("us-east-1")
-        .credentials(aws::Credentials::new("AKIDEXAMPLE", "secret", None))
+        .credentials(key::credentials())
         .transport(transport)
         .clock(Arc::clone(clock))
         .chance(chance)
@@ -54,7 +55,7 @@ pub(crate) fn config(
 impl Line {
     pub(crate) fn new(name: String, model: Model, chance: Chance) -> Self {
         Self(Arc::new(Inner {
-            looker: looker(model.local()),
+            looker: looker(&model),
             name,
             model,
             chance,
@@ -197,11 +198,12 @@ fn is(request: &Request<Bytes>, operation: &str) -> bool {
     target.and_then(|target| target.rsplit('.').next()) == Some(operation)
 }
 
-fn looker(local: Local) -> aws::dynamodb::Client {
+fn looker(model: &Model) -> aws::dynamodb::Client {
+    let local = model.local();
     let transport = aws::InProcess::new(move |request| {
         let local = local.clone();
         async move { local.handle(request).await }
     });
-    let clock: Arc<dyn WallClock> = Arc::new(runtime::TokioClock::new());
-    aws::dynamodb::Client::new(&config(Arc::new(transport), &clock, Chance::seeded(0)))
+    let config = config(Arc::new(transport), &model.clock(), Chance::seeded(0));
+    aws::dynamodb::Client::new(&config)
 }

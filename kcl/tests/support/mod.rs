@@ -1,5 +1,7 @@
 //! A stream, a lease table and workers in one process, on a paused clock.
 
+mod key;
+
 use aws::kinesis::PutRecordsEntry;
 use kcl::{
     Batch, Checkpointer, Finished, InitialPosition, Initialization, ProcessorError,
@@ -162,7 +164,7 @@ impl World {
             clock: Some(Arc::clone(&clock)),
             ..options
         };
-        let local = Local::new(options).unwrap();
+        let local = Local::new(key::verified(options)).unwrap();
         local.create_stream(STREAM, shards).unwrap();
         Self {
             local,
@@ -269,7 +271,7 @@ pub(crate) fn config(
     aws::Config::builder()
         .environment(aws::Environment::fixed::<&str, &str>([]))
         .region("us-east-1")
-        .credentials(aws::Credentials::new("AKIDEXAMPLE", "secret", None))
+        .credentials(key::credentials())
         .transport(transport)
         .clock(Arc::clone(clock))
         .chance(Chance::seeded(1))
