@@ -269,6 +269,8 @@ impl Local {
     ) -> Result<Answer, Refusal> {
         let kinesis = &self.inner.kinesis;
         let operation = Operation::named(name).ok_or_else(|| unknown_operation(name))?;
+        // A member of nearly every operation, of which most have no use for more than its type.
+        fields.text("StreamId")?;
         let (content_type, body) = if operation == Operation::SubscribeToShard {
             let subscription = kinesis.subscribe(fields, twist, encoding)?;
             (EVENT_STREAM, AnswerBody::events(subscription))

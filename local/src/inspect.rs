@@ -71,6 +71,14 @@ impl Local {
         Ok(self.kinesis().merge(stream, a, b, 0)?)
     }
 
+    /// The `StreamId` that requests may name the stream by; none when the stream does not exist. No answer
+    /// carries it, because SDKs take it for part of a host's name.
+    #[must_use]
+    pub fn stream_id(&self, stream: &str) -> Option<String> {
+        let stream = self.kinesis().find(stream, self.kinesis().now())?;
+        Some(stream.id.clone())
+    }
+
     /// All shards that are kept, in the order of their ids; none when the stream does not exist.
     #[must_use]
     pub fn shards(&self, stream: &str) -> Vec<ShardInfo> {
@@ -157,12 +165,12 @@ impl Kinesis {
         for shard in &state.shards {
             let mut log = shard.log.lock();
             log.trim(state.horizon(now));
-            found.extend(log.iter().map(|(index, record)| StoredRecord {
+            found.extend(log.iter().map(|record| StoredRecord {
                 shard_id: shard.id.clone(),
-                sequence_number: shard.sequence(index, record.arrival).to_string(),
+                sequence_number: shard.sequence(record.index, record.arrival).to_string(),
                 partition_key: record.partition_key().map(str::to_owned),
-                explicit_hash_key: record.explicit_hash_key(),
-                data: record.data(),
+                explicit_hash_key: record.explicit_hash_key,
+                data: Bytes::copy_from_slice(record.data),
                 arrival: runtime::time::from_epoch_millis(record.arrival),
             }));
         }

@@ -266,7 +266,8 @@ impl Kinesis {
             u64::try_from(consumers).unwrap_or(u64::MAX),
         );
         out.integer_member("MaxRecordSizeInKiB", state.settings.max_record_kib);
-        out.text_member("StreamId", &stream.id);
+        // The optional StreamId is left out: the SDK for Java sends what it is told here on with its later
+        // calls, and then to a host of that name, whichever endpoint it was given.
         if state.settings.on_demand {
             let strategy = if state.settings.auto {
                 "AUTO"

@@ -19,7 +19,9 @@ pub(crate) fn introduce(out: &mut dyn Write, options: &Serve, addr: SocketAddr) 
         None => ("local", "local"),
     };
     writeln!(out, "export AWS_ENDPOINT_URL={url}")?;
+    // boto3 and version 1 of the AWS CLI know only the second name.
     writeln!(out, "export AWS_REGION={region}")?;
+    writeln!(out, "export AWS_DEFAULT_REGION={region}")?;
     writeln!(out, "export AWS_ACCESS_KEY_ID={id}")?;
     writeln!(out, "export AWS_SECRET_ACCESS_KEY={secret}")?;
     let stream = options.streams.first().map(|(name, _)| name.as_str());
@@ -92,6 +94,7 @@ mod tests {
         for wanted in [
             "listening on http://127.0.0.1:4567\n",
             "\nexport AWS_ENDPOINT_URL=http://127.0.0.1:4567\n",
+            "\nexport AWS_REGION=us-east-1\nexport AWS_DEFAULT_REGION=us-east-1\n",
             "--region us-east-1 kinesis describe-stream-summary --stream-name orders\n",
             "boto3.client(\"kinesis\", endpoint_url=\"http://127.0.0.1:4567\"",
             "URI.create(\"http://127.0.0.1:4567\")",
