@@ -9,8 +9,8 @@ use crate::dynamo::thread::DynamoThread;
 use crate::endpoint::{Dynamo, Local};
 use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -26,6 +26,8 @@ use tokio_util::task::TaskTracker;
 
 /// The largest body taken: the service's 10 MiB in base64, with room for names.
 const MAX_BODY: usize = 20 << 20;
+/// Room made for a body before it comes.
+const ROOM: usize = 1 << 20;
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 10_000;
 /// How long the first bytes of a connection may take, and the handshake of TLS.
@@ -47,7 +49,7 @@ enum Unanswered {
     #[error("a scripted fault")]
     Fault(#[from] crate::error::ConnectionLost),
     #[error("the body could not be read: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
+    Body(hyper::Error),
 }
 
 /// A server that runs on tasks of its own. Dropped without [`Server::stop`], it stops in the
@@ -285,12 +287,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
     let (head, body) = request.into_parts();
-    let collected = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
-    let body = match collected {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Ok(bare(StatusCode::PAYLOAD_TOO_LARGE));
-        }
+    let body = match tokio::time::timeout(BODY, whole(body)).await {
+        Ok(Ok(Some(body))) => body,
+        Ok(Ok(None)) => return Ok(bare(StatusCode::PAYLOAD_TOO_LARGE)),
         Ok(Err(error)) => return Err(Unanswered::Body(error)),
         Err(_) => return Ok(bare(StatusCode::REQUEST_TIMEOUT)),
     };
@@ -298,6 +297,30 @@ async fn answer(
         .answer(Request::from_parts(head, body), Dynamo::Thread(dynamo))
         .await?;
     Ok(response.map(|body| body.ending_with(shutdown.cancelled_owned())))
+}
+
+/// A request's body; none when it is too large. Each part is copied behind those before it while it is
+/// still in the processor's cache, and hyper's buffer is free for the next.
+async fn whole(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame?.into_data() else {
+            continue;
+        };
+        if whole.len() + part.len() > MAX_BODY {
+            return Ok(None);
+        }
+        if whole.is_empty() {
+            if body.is_end_stream() {
+                return Ok(Some(part));
+            }
+            // What is announced need not come.
+            whole.reserve(announced.min(ROOM).max(part.len()));
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(Some(whole.into()))
 }
 
 fn bare(status: StatusCode) -> Response<AnswerBody> {

@@ -75,8 +75,7 @@ impl Kinesis {
                 oldest.push(Reverse((arrival, Place(order, shard))));
             }
         }
-        let count = u64::try_from(trimmed).unwrap_or(u64::MAX);
-        self.trimmed.fetch_add(count, Ordering::Relaxed);
+        self.trimmed.fetch_add(trimmed, Ordering::Relaxed);
         tracing::warn!(
             records = trimmed,
             bytes = self.kept.bytes(),

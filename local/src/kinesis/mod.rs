@@ -3,6 +3,7 @@
 //! Everything here is synchronous: an operation reads its request, takes locks for as long as it
 //! touches what they guard, and writes its answer after they are released.
 
+mod batch;
 mod bucket;
 mod calls;
 mod consumers;
@@ -10,6 +11,7 @@ mod control;
 pub(crate) mod hash;
 mod limits;
 mod list_shards;
+mod log;
 mod memory;
 mod put;
 mod read;
@@ -18,6 +20,7 @@ mod scaling;
 mod sequence;
 mod settings;
 pub(crate) mod shard;
+mod store;
 mod stream;
 pub(crate) mod subscription;
 mod tags;

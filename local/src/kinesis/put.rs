@@ -1,16 +1,13 @@
 //! PutRecord and PutRecords.
 
-use super::hash::hash_key;
+use super::batch::Incoming;
 use super::read::encryption;
-use super::sequence::Sequence;
-use super::shard::{Incoming, Shard};
-use super::stream::{State, Stream};
+use super::store::Outcome;
+use super::stream::Stream;
 use super::{Kinesis, Twist};
 use crate::refusal::Refusal;
-use crate::wire::{Check, Emit, Fields};
-use std::borrow::Cow;
+use crate::wire::{Blob, Check, Emit, Fields};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Entries of one request.
 const MAX_ENTRIES: usize = 500;
@@ -20,24 +17,11 @@ const MAX_REQUEST: usize = 10 << 20;
 const MAX_DATA: usize = 10 << 20;
 
 /// One record as the request gives it.
-struct Entry<'d> {
+pub(super) struct Entry<'d> {
     /// Only a stream that places records itself takes one without.
-    partition_key: Option<&'d str>,
-    explicit_hash_key: Option<&'d str>,
-    data: Cow<'d, [u8]>,
-}
-
-/// What became of one record.
-enum Outcome {
-    Stored {
-        shard: Arc<Shard>,
-        at: Sequence,
-        encrypted: bool,
-    },
-    Refused {
-        code: String,
-        message: String,
-    },
+    pub(super) partition_key: Option<&'d str>,
+    pub(super) explicit_hash_key: Option<&'d str>,
+    pub(super) data: Blob<'d>,
 }
 
 impl Kinesis {
@@ -65,20 +49,21 @@ impl Kinesis {
             self.place(&stream.state.read(), &entries, false)?;
             return Err(self.dry_run("PutRecord", &stream));
         }
-        match self.store(&stream, &entries, false, &Twist::None)?.pop() {
-            Some(Outcome::Stored {
-                shard,
-                at,
-                encrypted,
-            }) => {
+        let placed = self.store(&stream, &entries, false, &Twist::None)?;
+        match placed.outcomes.first() {
+            Some(Outcome::Stored { group, index }) => {
+                let Some((shard, arrival)) = placed.groups.get(*group) else {
+                    return Err(self.no_stream(&name));
+                };
+                let sequence = shard.sequence(*index, *arrival);
                 out.begin_map();
                 out.text_member("ShardId", &shard.id);
-                out.text_member("SequenceNumber", &at.to_string());
-                out.text_member("EncryptionType", encryption(encrypted));
+                out.text_member("SequenceNumber", sequence.digits().as_str());
+                out.text_member("EncryptionType", encryption(placed.encrypted));
                 out.end();
                 Ok(())
             }
-            Some(Outcome::Refused { message, .. }) => Err(Refusal::throttled(message)),
+            Some(Outcome::Refused { message, .. }) => Err(Refusal::throttled(message.as_str())),
             None => Err(Refusal::validation("No record to put.")),
         }
     }
@@ -124,33 +109,29 @@ impl Kinesis {
             self.place(&stream.state.read(), &entries, true)?;
             return Err(self.dry_run("PutRecords", &stream));
         }
-        let outcomes = self.store(&stream, &entries, true, twist)?;
-        let encrypted = outcomes.iter().any(|o| {
-            matches!(
-                o,
-                Outcome::Stored {
-                    encrypted: true,
-                    ..
-                }
-            )
-        });
-        let failed = outcomes
+        let placed = self.store(&stream, &entries, true, twist)?;
+        let failed = placed
+            .outcomes
             .iter()
             .filter(|o| matches!(o, Outcome::Refused { .. }))
             .count();
-        out.reserve(outcomes.len() * 140);
+        let encrypted = placed.encrypted && failed < placed.outcomes.len();
+        out.reserve(placed.outcomes.len() * 110 + 64);
         out.begin_map();
         out.integer_member(
             "FailedRecordCount",
             u64::try_from(failed).unwrap_or(u64::MAX),
         );
         out.begin_list_member("Records");
-        for outcome in &outcomes {
+        for outcome in &placed.outcomes {
             out.begin_map();
             match outcome {
-                Outcome::Stored { shard, at, .. } => {
-                    out.text_member("SequenceNumber", &at.to_string());
-                    out.text_member("ShardId", &shard.id);
+                Outcome::Stored { group, index } => {
+                    if let Some((shard, arrival)) = placed.groups.get(*group) {
+                        let sequence = shard.sequence(*index, *arrival);
+                        out.text_member("SequenceNumber", sequence.digits().as_str());
+                        out.text_member("ShardId", &shard.id);
+                    }
                 }
                 Outcome::Refused { code, message } => {
                     out.text_member("ErrorCode", code);
@@ -174,176 +155,18 @@ impl Kinesis {
             Err(self.no_stream(name))
         }
     }
-
-    /// The hash key of each entry, if all may be put; none where the service places records. An entry
-    /// of PutRecords is `listed`.
-    fn place(
-        &self,
-        state: &State,
-        entries: &[Entry<'_>],
-        listed: bool,
-    ) -> Result<Vec<Option<u128>>, Refusal> {
-        let settings = &state.settings;
-        let limit = if self.limits.record_size {
-            usize::try_from(settings.max_record_kib << 10).unwrap_or(usize::MAX)
-        } else {
-            usize::MAX
-        };
-        entries
-            .iter()
-            .enumerate()
-            .map(|(position, entry)| {
-                if entry.size() > limit {
-                    return Err(Refusal::validation(format!(
-                        "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 \
-                         lim={0} cap={0}]' at 'data' failed to satisfy constraint: Member and \
-                         partition key must have length less than or equal to {limit}",
-                        entry.data.len()
-                    )));
-                }
-                match (settings.auto, entry.explicit_hash_key, entry.partition_key) {
-                    (true, ..) => Ok(None),
-                    (false, _, None) => {
-                        let path = if listed {
-                            format!("records.{}.member.partitionKey", position + 1)
-                        } else {
-                            "partitionKey".to_owned()
-                        };
-                        let mut check = Check::default();
-                        check.present::<&str>(&path, None);
-                        check.finish().map(|()| None)
-                    }
-                    (false, None, Some(key)) => Ok(Some(hash_key(key))),
-                    (false, Some(key), Some(_)) => key.parse().map(Some).map_err(|_| {
-                        Refusal::invalid_argument(format!(
-                            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: \
-                             [0, 2^128-1]. Specified value was {key}"
-                        ))
-                    }),
-                }
-            })
-            .collect()
-    }
-
-    /// Stores entries; an invalid one refuses all of them, a throttled one only itself. The outcomes
-    /// are in the order of the entries.
-    fn store(
-        &self,
-        stream: &Stream,
-        entries: &[Entry<'_>],
-        listed: bool,
-        twist: &Twist,
-    ) -> Result<Vec<Outcome>, Refusal> {
-        let now = self.now();
-        // Held over the whole put: no shard closes between routing and appending.
-        let state = stream.state.read();
-        let keys = self.place(&state, entries, listed)?;
-        let encrypted = state.settings.key_id.is_some();
-        let mut routed = Vec::with_capacity(entries.len());
-        for (position, (entry, key)) in entries.iter().zip(keys).enumerate() {
-            let shard = match key {
-                Some(key) => state.route(key),
-                None => state.in_turn(stream.turn.fetch_add(1, Ordering::Relaxed)),
-            };
-            let shard = shard.ok_or_else(|| self.no_stream(&stream.name))?;
-            routed.push((shard, position, entry));
-        }
-        // Entries of one shard keep their order.
-        routed.sort_by_key(|(shard, position, _)| (shard.index, *position));
-        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(entries.len(), || None);
-        for group in routed.chunk_by(|(a, ..), (b, ..)| a.index == b.index) {
-            let Some((shard, ..)) = group.first() else {
-                continue;
-            };
-            let shard: &Arc<Shard> = shard;
-            let records: Vec<(usize, Incoming<'_>)> = group
-                .iter()
-                .map(|(_, position, entry)| (*position, entry.incoming(encrypted)))
-                .collect();
-            let mut accepted = Vec::with_capacity(records.len());
-            let mut log = shard.log.lock();
-            log.trim(state.horizon(now));
-            for (position, record) in &records {
-                let refused = if let Some(refused) = twist.refuses(*position) {
-                    Some(refused)
-                } else if self.limits.shard_writes && !log.limits.admit_write(record.size(), now) {
-                    Some(self.throttled_entry(shard, stream))
-                } else {
-                    None
-                };
-                match refused {
-                    Some(refused) => {
-                        if let Some(slot) = outcomes.get_mut(*position) {
-                            *slot = Some(refused);
-                        }
-                    }
-                    None => accepted.push((*position, record)),
-                }
-            }
-            let incoming: Vec<&Incoming<'_>> = accepted.iter().map(|(_, r)| *r).collect();
-            // Numbers are given out and records inserted under one lock: a reader at the tip can
-            // never pass a number whose record comes later.
-            let (first, arrival) = log.append(&incoming, now);
-            drop(log);
-            if !accepted.is_empty() {
-                shard.news.notify_waiters();
-            }
-            for (index, (position, _)) in (first..).zip(&accepted) {
-                if let Some(slot) = outcomes.get_mut(*position) {
-                    *slot = Some(Outcome::Stored {
-                        shard: Arc::clone(shard),
-                        at: shard.sequence(index, arrival),
-                        encrypted,
-                    });
-                }
-            }
-        }
-        Ok(outcomes.into_iter().flatten().collect())
-    }
-
-    fn throttled_entry(&self, shard: &Shard, stream: &Stream) -> Outcome {
-        Outcome::Refused {
-            code: "ProvisionedThroughputExceededException".to_owned(),
-            message: self.rate_exceeded(shard, stream),
-        }
-    }
-
-    pub(super) fn rate_exceeded(&self, shard: &Shard, stream: &Stream) -> String {
-        format!(
-            "Rate exceeded for shard {} in stream {} under account {}.",
-            shard.id, stream.name, self.account
-        )
-    }
-}
-
-impl Twist {
-    fn refuses(&self, position: usize) -> Option<Outcome> {
-        match self {
-            Self::SplitEntries { every, code }
-                if (position + 1).is_multiple_of((*every).max(1)) =>
-            {
-                Some(Outcome::Refused {
-                    code: code.clone(),
-                    message: "Refused by a scripted fault.".to_owned(),
-                })
-            }
-            _ => None,
-        }
-    }
 }
 
 impl Entry<'_> {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.partition_key.map_or(0, str::len) + self.data.len()
     }
 
-    fn incoming(&self, encrypted: bool) -> Incoming<'_> {
+    pub(super) fn incoming(&self) -> Incoming<'_> {
         Incoming {
-            partition_key: self.partition_key.unwrap_or_default(),
-            encrypted,
+            partition_key: self.partition_key,
             explicit_hash_key: self.explicit_hash_key.and_then(|key| key.parse().ok()),
-            data: &self.data,
+            data: self.data,
         }
     }
 }

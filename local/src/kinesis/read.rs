@@ -1,8 +1,10 @@
 //! GetShardIterator and GetRecords.
 
+use super::batch::Record;
 use super::control::write_range;
+use super::log::{Log, Page};
 use super::sequence::Sequence;
-use super::shard::{Log, Shard, Stored};
+use super::shard::Shard;
 use super::stream::Stream;
 use super::token::{Kind, Token};
 use super::{Kinesis, Twist};
@@ -216,13 +218,8 @@ impl Kinesis {
             None => state.children_of(&shard),
         };
         drop(state);
-        out.reserve(page.size + page.records.len() * 200 + 512);
         out.begin_map();
-        out.begin_list_member("Records");
-        for (index, record) in &page.records {
-            write_record(&shard, *index, record, out);
-        }
-        out.end();
+        write_records(&shard, &page, out);
         if let Some(next) = page.next {
             let next = self.iterator(&stream, &shard, next, now);
             out.text_member("NextShardIterator", &next);
@@ -293,21 +290,23 @@ impl Kinesis {
     }
 }
 
-/// A record as GetRecords and SubscribeToShard show it.
-pub(super) fn write_record(
-    shard: &Shard,
-    index: u64,
-    record: &Stored,
-    out: &mut (dyn Emit + Send),
-) {
+/// The records of a page as GetRecords and SubscribeToShard show them.
+pub(super) fn write_records(shard: &Shard, page: &Page, out: &mut (dyn Emit + Send)) {
+    out.reserve(page.size + page.count * 200 + 512);
+    out.begin_list_member("Records");
+    for record in page.records() {
+        write_record(shard, &record, out);
+    }
+    out.end();
+}
+
+fn write_record(shard: &Shard, record: &Record<'_>, out: &mut (dyn Emit + Send)) {
+    let sequence = shard.sequence(record.index, record.arrival);
     out.begin_map();
-    out.text_member(
-        "SequenceNumber",
-        &shard.sequence(index, record.arrival).to_string(),
-    );
+    out.text_member("SequenceNumber", sequence.digits().as_str());
     out.timestamp_member("ApproximateArrivalTimestamp", record.arrival);
     out.key("Data");
-    out.blob(record.payload());
+    out.blob(record.data);
     out.optional_text_member("PartitionKey", record.partition_key());
     out.text_member("EncryptionType", encryption(record.encrypted));
     out.end();

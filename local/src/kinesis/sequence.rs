@@ -28,20 +28,40 @@ pub(crate) const END_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
 const NINE_DIGITS: u64 = 0xf_ffff_ffff;
 
 impl Sequence {
-    /// The number's high part (23 hexadecimal digits) and its low part (the 24 digits after them).
-    fn halves(self) -> (u128, u128) {
-        let index = u128::from(self.index);
-        // 2 | created 9 | shard digit 1 | first 12 digits of the index = 23 digits
-        let high = (2 << 88)
-            | (u128::from(self.created & NINE_DIGITS) << 52)
-            | (u128::from(self.shard & 0xf) << 48)
-            | (index >> 16);
-        // last 4 digits of the index | 00 | time 9 | shard 8 | 2 = 24 digits
-        let low = ((index & 0xffff) << 80)
-            | (u128::from(self.time & NINE_DIGITS) << 36)
-            | (u128::from(self.shard) << 4)
-            | 2;
-        (high, low)
+    /// The number in decimal. Its fields are summed up in limbs of seven decimal digits, each field
+    /// times what its lowest bit is worth: no limb overflows, and no long division is needed.
+    pub(crate) fn digits(self) -> Digits {
+        let shard = u64::from(self.shard);
+        let fields = [
+            // 2 | created 9 | shard digit 1 | index 16 | 00 | time 9 | shard 8 | 2
+            (2, &AT_184),
+            (self.created & NINE_DIGITS, &AT_148),
+            (shard & 0xf, &AT_144),
+            (self.index >> 32, &AT_112),
+            (self.index & 0xffff_ffff, &AT_80),
+            (self.time & NINE_DIGITS, &AT_36),
+            (shard, &AT_4),
+            (2, &AT_0),
+        ];
+        let mut limbs = [0_u64; LIMBS];
+        for (field, worth) in fields {
+            for (limb, worth) in limbs.iter_mut().zip(worth) {
+                *limb += field * worth;
+            }
+        }
+        let mut digits = [b'0'; LIMBS * LIMB_DIGITS];
+        let mut carry = 0;
+        for (limb, digits) in limbs.into_iter().zip(digits.rchunks_exact_mut(LIMB_DIGITS)) {
+            let limb = limb + carry;
+            carry = limb / LIMB;
+            let mut rest = limb % LIMB;
+            for digit in digits.iter_mut().rev() {
+                // Below ten.
+                *digit += u8::try_from(rest % 10).unwrap_or_default();
+                rest /= 10;
+            }
+        }
+        Digits(digits)
     }
 
     /// Reads a decimal number; none if it does not have this shape.
@@ -76,29 +96,52 @@ impl Sequence {
 
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // high * 2^96 + low, in decimal: split off 28 digits at a time.
-        const CHUNK: u128 = 10_u128.pow(28);
-        let (high, low) = self.halves();
-        // 2^96 = 7 * 10^28 + 9228162514264337593543950336
-        const QUOTIENT: u128 = (1 << 96) / CHUNK;
-        const REMAINDER: u128 = (1 << 96) % CHUNK;
-        // high < 2^90 < 10^28, so no product overflows.
-        let scaled = mul_mod(high, REMAINDER, CHUNK);
-        let tail = scaled.1 + low % CHUNK;
-        let head = high * QUOTIENT + scaled.0 + low / CHUNK + tail / CHUNK;
-        write!(f, "{head}{:028}", tail % CHUNK)
+        f.write_str(self.digits().as_str())
     }
 }
 
-/// `a * b` as (quotient, remainder) by `modulus`; all below 10^28.
-fn mul_mod(a: u128, b: u128, modulus: u128) -> (u128, u128) {
-    const HALF: u128 = 10_u128.pow(14);
-    let (a1, a0) = (a / HALF, a % HALF);
-    let (b1, b0) = (b / HALF, b % HALF);
-    // a*b = a1*b1*10^28 + (a1*b0 + a0*b1)*10^14 + a0*b0
-    let middle = a1 * b0 + a0 * b1;
-    let low = (middle % HALF) * HALF + a0 * b0;
-    (a1 * b1 + middle / HALF + low / modulus, low % modulus)
+/// Limbs of a number, lowest first: 56 digits hold every number that begins with the digit 2 in
+/// hexadecimal.
+const LIMBS: usize = 8;
+const LIMB_DIGITS: usize = 7;
+const LIMB: u64 = 10_000_000;
+
+const AT_0: [u64; LIMBS] = power_of_two(0);
+const AT_4: [u64; LIMBS] = power_of_two(4);
+const AT_36: [u64; LIMBS] = power_of_two(36);
+const AT_80: [u64; LIMBS] = power_of_two(80);
+const AT_112: [u64; LIMBS] = power_of_two(112);
+const AT_144: [u64; LIMBS] = power_of_two(144);
+const AT_148: [u64; LIMBS] = power_of_two(148);
+const AT_184: [u64; LIMBS] = power_of_two(184);
+
+#[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+const fn power_of_two(exponent: u32) -> [u64; LIMBS] {
+    let mut limbs = [0; LIMBS];
+    limbs[0] = 1;
+    let mut doubled = 0;
+    while doubled < exponent {
+        let (mut at, mut carry) = (0, 0);
+        while at < LIMBS {
+            let limb = 2 * limbs[at] + carry;
+            limbs[at] = limb % LIMB;
+            carry = limb / LIMB;
+            at += 1;
+        }
+        doubled += 1;
+    }
+    limbs
+}
+
+/// A sequence number as text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Digits([u8; LIMBS * LIMB_DIGITS]);
+
+impl Digits {
+    pub(crate) fn as_str(&self) -> &str {
+        // They are digits.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! SubscribeToShard: subscriptions, and their events, made when they are asked for.
 
 use super::consumers::{Consumer, Slot};
-use super::read::{Start, write_children, write_record};
+use super::log::Page;
+use super::read::{Start, write_children, write_records};
 use super::sequence::Sequence;
-use super::shard::{Page, Shard};
+use super::shard::Shard;
 use super::stream::{Status, Stream};
 use super::{Kinesis, Twist};
 use crate::refusal::Refusal;
@@ -287,7 +288,7 @@ impl Subscription {
             log.trim(state.horizon(now));
             log.read(self.position, EVENT_RECORDS, EVENT_BYTES, closed, now)
         };
-        if page.next.is_some() && page.records.is_empty() && now < self.heartbeat {
+        if page.next.is_some() && page.count == 0 && now < self.heartbeat {
             return Next::Wait(quiet_until);
         }
         let children = match page.next {
@@ -299,21 +300,16 @@ impl Subscription {
     }
 
     fn event(&mut self, page: &Page, children: &[Arc<Shard>], now: u64) -> Bytes {
-        if let Some((index, record)) = page.records.last() {
-            self.continuation = self.shard.sequence(*index, record.arrival);
+        if let Some(record) = page.last() {
+            self.continuation = self.shard.sequence(record.index, record.arrival);
         }
         let size = i64::try_from(page.size).unwrap_or(i64::MAX);
         self.slot.pace.lock().bytes.take(size);
         self.events += 1;
         self.heartbeat = now.saturating_add(HEARTBEAT);
         let mut out = self.encoding.writer();
-        out.reserve(page.size + page.records.len() * 200 + 512);
         out.begin_map();
-        out.begin_list_member("Records");
-        for (index, record) in &page.records {
-            write_record(&self.shard, *index, record, &mut *out);
-        }
-        out.end();
+        write_records(&self.shard, page, &mut *out);
         match page.next {
             Some(next) => {
                 self.position = next;

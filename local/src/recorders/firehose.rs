@@ -6,7 +6,7 @@ use crate::endpoint::unknown_operation;
 use crate::kinesis::Twist;
 use crate::options::LocalOptions;
 use crate::refusal::Refusal;
-use crate::wire::{Check, Encoding, Fields};
+use crate::wire::{Blob, Check, Encoding, Fields};
 use bytes::Bytes;
 use runtime::Chance;
 use serde_json::json;
@@ -190,7 +190,7 @@ impl Firehose {
 
 fn data_of(record: Fields<'_, '_>, member: &str, check: &mut Check) -> Result<Bytes, Refusal> {
     let data = check.present(member, record.blob("Data")?);
-    let data = data.unwrap_or_default();
+    let data = data.unwrap_or(Blob::Plain(&[]));
     if data.len() > MAX_RECORD {
         check.problem(
             member,
@@ -198,5 +198,7 @@ fn data_of(record: Fields<'_, '_>, member: &str, check: &mut Check) -> Result<By
             &format!("Member must have length less than or equal to {MAX_RECORD}"),
         );
     }
-    Ok(Bytes::from(data.into_owned()))
+    let mut bytes = Vec::with_capacity(data.len());
+    data.append_to(&mut bytes)?;
+    Ok(Bytes::from(bytes))
 }

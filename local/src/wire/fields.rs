@@ -1,9 +1,8 @@
 //! Typed access to the members of a request, with the service's words for a wrong type.
 
 use super::document::Members;
-use super::{Document, Encoding};
+use super::{Blob, Document, Encoding};
 use crate::refusal::Refusal;
-use std::borrow::Cow;
 
 /// A structure being read. Members that an operation does not know are ignored, as AWS does.
 #[derive(Debug, Clone, Copy)]
@@ -53,16 +52,15 @@ impl<'d, 'a> Fields<'d, 'a> {
     }
 
     /// A blob member: base64 text in JSON, a byte string in CBOR.
-    pub(crate) fn blob(&self, name: &str) -> Result<Option<Cow<'d, [u8]>>, Refusal> {
+    pub(crate) fn blob(&self, name: &str) -> Result<Option<Blob<'d>>, Refusal> {
         match (self.structure.get(name), self.encoding) {
             (None, _) => Ok(None),
-            (Some(Document::Blob(bytes)), Encoding::Cbor) => Ok(Some(Cow::Borrowed(bytes))),
-            (Some(Document::Text(text)), Encoding::Json) => base64_simd::STANDARD
-                .decode_to_vec(text.as_bytes())
-                .map(|bytes| Some(Cow::Owned(bytes)))
-                .map_err(|e| {
+            (Some(Document::Blob(bytes)), Encoding::Cbor) => Ok(Some(Blob::Plain(bytes))),
+            (Some(Document::Text(text)), Encoding::Json) => {
+                Blob::base64(text).map(Some).map_err(|e| {
                     Refusal::serialization(format!("'{name}' can not be converted to a Blob: {e}"))
-                }),
+                })
+            }
             (Some(other), _) => Err(mismatch(other, "Blob")),
         }
     }
@@ -161,6 +159,12 @@ mod tests {
     use super::*;
     use crate::wire::{cbor, json};
 
+    fn bytes(blob: Blob<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        blob.append_to(&mut bytes).unwrap();
+        bytes
+    }
+
     const JSON: &[u8] =
         br#"{"S":"x","N":7,"F":1.9,"B":true,"D":"aGk=","T":1700000000.5,"L":[{}],"M":{"S":"y"}}"#;
 
@@ -172,7 +176,7 @@ mod tests {
         assert_eq!(fields.integer("N").unwrap(), Some(7));
         assert_eq!(fields.integer("F").unwrap(), Some(1));
         assert_eq!(fields.boolean("B").unwrap(), Some(true));
-        assert_eq!(fields.blob("D").unwrap().as_deref(), Some(&b"hi"[..]));
+        assert_eq!(bytes(fields.blob("D").unwrap().unwrap()), b"hi");
         assert_eq!(fields.timestamp("T").unwrap(), Some(1_700_000_000_500));
         assert_eq!(fields.list("L").unwrap().map(<[_]>::len), Some(1));
         let inner = fields.structure("M").unwrap().unwrap();
@@ -189,7 +193,7 @@ mod tests {
         let document = cbor::decode(&body).unwrap();
         let fields = Fields::new(&document, Encoding::Cbor);
         assert_eq!(fields.timestamp("T").unwrap(), Some(1_700_000_000_007));
-        assert_eq!(fields.blob("D").unwrap().as_deref(), Some(&b"hi"[..]));
+        assert_eq!(bytes(fields.blob("D").unwrap().unwrap()), b"hi");
     }
 
     #[test]

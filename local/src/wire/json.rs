@@ -1,6 +1,6 @@
 //! JSON 1.1: blobs are base64 text, timestamps are seconds since the epoch.
 
-use super::{Document, Emit};
+use super::{Document, Emit, plain_json};
 use crate::refusal::Refusal;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -9,6 +9,9 @@ use std::io::Write;
 
 /// Reads a JSON document.
 pub(crate) fn decode(body: &[u8]) -> Result<Document<'_>, Refusal> {
+    if let Some(document) = plain_json::read(body) {
+        return Ok(document);
+    }
     serde_json::from_slice(body).map_err(|e| Refusal::serialization(e.to_string()))
 }
 
@@ -127,8 +130,18 @@ impl JsonWriter {
     }
 
     fn string(&mut self, value: &str) {
-        // Writing a string into a Vec cannot fail.
-        serde_json::to_writer(&mut self.out, value).ok();
+        // No early exit, so that it is done many bytes at a time.
+        let plain = value.bytes().fold(true, |all, byte| {
+            all & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+        });
+        if plain {
+            self.out.push(b'"');
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
+        } else {
+            // Writing a string into a Vec cannot fail.
+            serde_json::to_writer(&mut self.out, value).ok();
+        }
     }
 }
 
@@ -218,6 +231,25 @@ mod tests {
             String::from_utf8(out.finish()).unwrap(),
             r#"{"Name":"a\"b","List":[1,true,{}],"Data":"aGVsbG8=","At":1700000000.007}"#
         );
+    }
+
+    #[test]
+    fn texts_are_escaped_as_the_general_writer_does() {
+        for text in [
+            "",
+            "plain",
+            "schlüssel",
+            "a\"b",
+            "a\\b",
+            "\n",
+            "\u{0}",
+            "\u{7f}",
+            "\u{2028}",
+        ] {
+            let mut out = JsonWriter::default();
+            out.text(text);
+            assert_eq!(out.out, serde_json::to_vec(text).unwrap(), "{text:?}");
+        }
     }
 
     #[test]

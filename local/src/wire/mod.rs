@@ -1,6 +1,7 @@
 //! The two encodings of the AWS JSON protocol, JSON 1.1 and CBOR 1.1, behind one document model, so
 //! that an operation reads and writes once and means the same in both.
 
+pub(crate) mod blob;
 pub(crate) mod cbor;
 pub(crate) mod check;
 pub(crate) mod document;
@@ -8,7 +9,9 @@ pub(crate) mod emit;
 pub(crate) mod event_stream;
 pub(crate) mod fields;
 pub(crate) mod json;
+mod plain_json;
 
+pub(crate) use blob::Blob;
 pub(crate) use check::Check;
 pub(crate) use document::Document;
 pub(crate) use emit::Emit;
