@@ -5,6 +5,9 @@
 //! one attempt or a retry loop per call; every failure is an [`Error`] with a [`ErrorKind`] from one
 //! table.
 //!
+//! Kinesis is spoken to in CBOR over HTTP/1.1, and servers are trusted that the machine trusts;
+//! [`ConfigBuilder`] has switches for JSON ([`Encoding`]), HTTP/2, and another authority's certificates.
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = aws::Config::builder().region("eu-west-1").load()?;

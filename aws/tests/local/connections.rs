@@ -105,6 +105,30 @@ async fn every_copy_of_a_configuration_keeps_its_version() {
     }
 }
 
+/// Requests share a connection of HTTP/2: one that nobody answers on is given up before an attempt's time
+/// is over, so that the next attempt has another.
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_of_http_2_is_noticed() {
+    // The system takes connections and bytes for it; nobody ever reads them.
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let config = config().endpoint_url(url).http2(true).load().unwrap();
+    let began = tokio::time::Instant::now();
+    let lost = streams(&config).await.unwrap_err();
+    assert!(
+        matches!(
+            &lost,
+            Error::Transport {
+                source: TransportError::Lost(_),
+                ..
+            }
+        ),
+        "{lost:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(15), "{lost}");
+    assert!(lost.may_have_taken_effect() && lost.is_retryable());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_transport_of_the_callers_own_stays_whatever_the_connect_timeout() {
     let answering = InProcess::new(|_: http::Request<Bytes>| async {
