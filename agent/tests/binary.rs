@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests through and through")]
 
-use local::{Fault, FaultAction, Limits, Local, LocalOptions, Server};
+use local::{AccessKey, Fault, FaultAction, Limits, Local, LocalOptions, Server};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long anything may take; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The one access key, by id and secret, that the endpoint verifies signatures by.
+const KEY: (&str, &str) = ("AKIDAGENT", "a secret of the agent's tests");
+
 struct Bench {
     directory: tempfile::TempDir,
     local: Local,
@@ -25,6 +28,7 @@ impl Bench {
     async fn new() -> Self {
         let local = Local::new(LocalOptions {
             limits: Limits::Off,
+            verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
             ..LocalOptions::default()
         })
         .unwrap();
@@ -72,8 +76,8 @@ impl Bench {
             .arg(config)
             .args(further)
             .env_clear()
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test-secret-key")
+            .env("AWS_ACCESS_KEY_ID", KEY.0)
+            .env("AWS_SECRET_ACCESS_KEY", KEY.1)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(
@@ -272,7 +276,7 @@ async fn a_stop_drains_what_was_read_and_the_next_start_sends_nothing_twice() {
         let log = bench.log();
         assert!(log.lines().all(|line| line.starts_with('{')), "{log}");
         assert!(log.contains("\"lag_bytes\":0"), "{log}");
-        assert!(!log.contains("test-secret-key"), "{log}");
+        assert!(!log.contains(KEY.1), "{log}");
 
         let child = bench.agent(&config, &[]);
         append(&bench.at("logs/app.log"), "four\n");
@@ -375,8 +379,10 @@ async fn in_process_it_runs_until_its_token_is_cancelled_and_reports() {
     append(&bench.at("logs/app.log"), "one\ntwo\n");
     let path = bench.configure("logs/app.log", "");
     let text = fs::read_to_string(&path).unwrap();
-    let keys = r#""awsAccessKeyId": "id", "awsSecretAccessKey": "secret", "checkpointFile""#;
-    fs::write(&path, text.replace("\"checkpointFile\"", keys)).unwrap();
+    let (id, secret) = KEY;
+    let keys =
+        format!(r#""awsAccessKeyId": "{id}", "awsSecretAccessKey": "{secret}", "checkpointFile""#);
+    fs::write(&path, text.replace("\"checkpointFile\"", &keys)).unwrap();
     let (config, warnings) = agent::Config::from_file(&path, agent::Strictness::Strict).unwrap();
     assert_eq!(warnings, []);
     // A second agent on the same positions is refused.
@@ -499,8 +505,29 @@ async fn expired_credentials_are_named_and_cost_no_line() {
         .await;
     signal(&child, "TERM");
     assert!(end(child).await.status.success());
-    assert!(
-        !bench.log().contains("test-secret-key"),
-        "the log shows a secret"
+    assert!(!bench.log().contains(KEY.1), "the log shows a secret");
+}
+
+/// What holds in all tests: whoever signs wrongly gets nothing done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_secret_is_refused_by_the_endpoint_and_named() {
+    let bench = Bench::new().await;
+    bench.local.create_stream("logs", 1).unwrap();
+    let path = bench.configure("app.log", "");
+    let text = fs::read_to_string(&path).unwrap();
+    let keys = format!(
+        r#""awsAccessKeyId": "{}", "awsSecretAccessKey": "another", "checkpointFile""#,
+        KEY.0
     );
+    fs::write(&path, text.replace("\"checkpointFile\"", &keys)).unwrap();
+    append(&bench.at("app.log"), "one\n");
+    let child = bench.agent(&path, &[]);
+    bench
+        .until("the reason is told", |b| {
+            b.log().contains("InvalidSignatureException")
+        })
+        .await;
+    signal(&child, "KILL");
+    end(child).await;
+    assert!(bench.arrived().is_empty());
 }

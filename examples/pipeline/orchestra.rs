@@ -8,7 +8,7 @@ use crate::logfile;
 use crate::messages::{Message, Place, Role};
 use crate::process::{Process, Told};
 use crate::resources::{Resources, config, short};
-use crate::roles::FAILOVER;
+use crate::roles::{FAILOVER, KEY};
 use runtime::Chance;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +28,10 @@ const DRAIN: Duration = Duration::from_secs(70);
 /// The worker that is killed.
 const VICTIM: &str = "worker-2";
 
-/// Any will do on the embedded endpoint.
-const DUMMY_KEYS: [(&str, &str); 2] = [
-    ("AWS_ACCESS_KEY_ID", "local"),
-    ("AWS_SECRET_ACCESS_KEY", "local"),
+/// What the roles sign with on the embedded endpoint.
+const EMBEDDED_KEYS: [(&str, &str); 2] = [
+    ("AWS_ACCESS_KEY_ID", KEY.0),
+    ("AWS_SECRET_ACCESS_KEY", KEY.1),
 ];
 
 /// Runs the story; true when nothing was lost.
@@ -48,7 +48,7 @@ pub async fn run(args: &Args) -> Result<bool, Failure> {
         args,
         directory: directory.path(),
         environment: if args.embedded() {
-            DUMMY_KEYS.to_vec()
+            EMBEDDED_KEYS.to_vec()
         } else {
             Vec::new()
         },

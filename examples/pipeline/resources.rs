@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::counting;
 use crate::messages::Place;
+use crate::roles::KEY;
 use aws::dynamodb::{self, AttributeValue, Scan};
 use aws::kinesis::{self, Shard, ShardFilter, StreamStatus};
 use aws::{Config, Credentials, ErrorKind};
@@ -32,7 +33,7 @@ pub fn config(place: &Place) -> Result<(Config, counting::Requests), Failure> {
         builder = builder.endpoint_url(endpoint);
     }
     if place.embedded {
-        builder = builder.credentials(Credentials::new("local", "local", None));
+        builder = builder.credentials(Credentials::new(KEY.0, KEY.1, None));
     }
     Ok((builder.load()?, requests))
 }

@@ -6,6 +6,7 @@ mod endpoint;
 mod producer;
 mod worker;
 
+pub use endpoint::KEY;
 pub use worker::FAILOVER;
 
 use crate::Failure;

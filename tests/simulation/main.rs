@@ -115,6 +115,28 @@ fn every_record_is_accounted_for() {
     });
 }
 
+/// Whoever signs nothing gets nothing done: each request of each run has been verified.
+#[test]
+fn the_endpoint_verifies_signatures() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let chance = Chance::seeded(1);
+    let local = World::new(1, &chance, Arc::default()).local;
+    let unsigned = http::Request::post("/")
+        .header("x-amz-target", "Kinesis_20131202.ListStreams")
+        .header("content-type", "application/x-amz-json-1.1")
+        .body("{}".into())
+        .expect("a request");
+    let answer = runtime.block_on(local.handle(unsigned)).expect("an answer");
+    let body = String::from_utf8_lossy(answer.body()).into_owned();
+    assert_eq!(answer.status(), 400, "{body}");
+    assert!(
+        body.contains("MissingAuthenticationTokenException"),
+        "{body}"
+    );
+}
+
 #[test]
 fn a_seed_repeats_itself() {
     for seed in [3, 17] {

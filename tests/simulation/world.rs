@@ -9,7 +9,7 @@ use kcl::{
     Scheduler, ShardContext,
 };
 use kpl::{Producer, Record};
-use local::{Local, LocalOptions, StoredRecord};
+use local::{AccessKey, Local, LocalOptions, StoredRecord};
 use parking_lot::Mutex;
 use runtime::time::from_epoch_millis;
 use runtime::{Chance, TokioClock, WallClock};
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 pub const STREAM: &str = "orders";
 const APPLICATION: &str = "billing";
+/// The one access key, by id and secret, that the endpoint verifies signatures by.
+const KEY: (&str, &str) = ("AKIDWORLD", "a secret of the simulation");
 
 pub struct World {
     pub local: Local,
@@ -58,6 +60,7 @@ impl World {
         let local = Local::new(LocalOptions {
             clock: Some(Arc::clone(&clock)),
             seed,
+            verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
             state_delay: Duration::from_millis(chance.below(2_000)),
             ..LocalOptions::default()
         })
@@ -101,7 +104,7 @@ impl World {
         };
         Config::builder()
             .region("us-east-1")
-            .credentials(Credentials::new("local", "local", None))
+            .credentials(Credentials::new(KEY.0, KEY.1, None))
             .clock(Arc::clone(&self.clock))
             .chance(self.chance.fork())
             .environment(Environment::fixed([("HOME", "/nonexistent")]))
