@@ -159,6 +159,18 @@ impl Admission {
         }
     }
 
+    /// Admits at once or not at all; nobody who waits is overtaken.
+    pub(crate) fn try_acquire(&self, charge: Charge) -> Result<Permit, NotNow> {
+        let mut acquire = self.acquire(charge);
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(NotNow::Closed);
+        }
+        let permit = acquire.admit(&mut state).ok_or(NotNow::Full)?;
+        state.present += permit.charge.records;
+        Ok(permit)
+    }
+
     /// Gives back what was admitted.
     pub(crate) fn release(&self, permits: impl IntoIterator<Item = Permit>) {
         let mut wake = Vec::new();
@@ -271,6 +283,31 @@ pub(crate) struct Acquire<'a> {
     ticket: Option<u64>,
 }
 
+/// Why nothing was admitted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// There is no room, or others wait for it.
+    Full,
+    /// The producer takes no more records.
+    Closed,
+}
+
+impl Acquire<'_> {
+    /// Admits if there is room and nobody waits for it.
+    fn admit(&mut self, state: &mut State) -> Option<Permit> {
+        let permit = Permit {
+            charge: self.charge,
+            epoch: state.epoch,
+        };
+        let room = state.used.plus(permit.charge).within(self.admission.bound);
+        if !room || !state.waiting.is_empty() {
+            return None;
+        }
+        state.admit(permit);
+        Some(permit)
+    }
+}
+
 impl Future for Acquire<'_> {
     type Output = Result<Permit, IntakeClosed>;
 
@@ -296,15 +333,15 @@ impl Future for Acquire<'_> {
         if state.closed {
             return Poll::Ready(Err(IntakeClosed));
         }
-        let permit = Permit {
-            charge: this.charge,
-            epoch: state.epoch,
-        };
-        state.present += permit.charge.records;
-        if state.waiting.is_empty() && state.used.plus(permit.charge).within(this.admission.bound) {
-            state.admit(permit);
+        let epoch = state.epoch;
+        state.present += this.charge.records;
+        if let Some(permit) = this.admit(&mut state) {
             return Poll::Ready(Ok(permit));
         }
+        let permit = Permit {
+            charge: this.charge,
+            epoch,
+        };
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         state.waiting.insert(

@@ -17,7 +17,9 @@ use aws::ErrorKind;
 use aws::kinesis::ShardFilter;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Collects what a producer needs; [`ProducerBuilder::build`] checks it all at once.
 #[derive(Debug)]
@@ -78,9 +80,7 @@ impl ProducerBuilder {
                 warning.reason
             );
         }
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(BuildError::NoRuntime);
-        }
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let config = match self.config {
             Some(config) if options.connection.connect_timeout_set => {
                 config.with_connect_timeout(options.connection.connect_timeout)?
@@ -119,6 +119,10 @@ impl ProducerBuilder {
             events,
             aggregation: options.aggregation,
             user_record_size: options.user_record_size,
+            keep_records: options.keep_records,
+            patience: options.patience,
+            runtime,
+            ended: CancellationToken::new(),
         });
         let scope = TaskScope::new("producer");
         // The engine decides when to try again: one attempt a call.

@@ -7,6 +7,7 @@
 
 use crate::admission::{Charge, Permit};
 use crate::error::DeliveryError;
+use crate::record::Record;
 use crate::slot::{Slot, Verdict};
 use crate::stats::Ledger;
 use runtime::Attempts;
@@ -27,6 +28,10 @@ pub(crate) struct Claims {
     runs: Vec<Run>,
     /// Records that came from aggregates that were taken apart, by position.
     adopted: Vec<(u32, Ticket)>,
+    /// The records by position, if they are to be kept; else empty.
+    kept: Vec<Record>,
+    /// What the ages of the ledger have of these claims.
+    age: Option<Instant>,
     records: u32,
     settled: bool,
 }
@@ -66,6 +71,7 @@ pub(crate) struct Claim {
     ledger: Arc<Ledger>,
     ticket: Ticket,
     run: Run,
+    kept: Option<Record>,
     settled: bool,
 }
 
@@ -84,6 +90,8 @@ impl Claims {
             slot: Arc::default(),
             runs: Vec::with_capacity(1),
             adopted: Vec::new(),
+            kept: Vec::new(),
+            age: None,
             records: 0,
             settled: false,
         }
@@ -97,8 +105,10 @@ impl Claims {
         self.records
     }
 
-    /// Takes a record in; gives its position.
-    pub(crate) fn take(&mut self, fresh: Fresh) -> u32 {
+    /// Takes a record in, and keeps it if it is to be kept; gives its position.
+    pub(crate) fn take(&mut self, fresh: Fresh, keep: Option<Record>) -> u32 {
+        self.kept.extend(keep);
+        self.grow_older(fresh.arrival);
         match self.runs.last_mut() {
             Some(run) if run.epoch == fresh.epoch && fresh.arrival <= run.arrival => {
                 run.records += 1;
@@ -122,9 +132,18 @@ impl Claims {
             position: claim.ticket.position,
             before: Arc::clone(&claim.ticket.before),
         };
+        self.kept.extend(claim.kept.take());
+        self.grow_older(claim.run.arrival);
         self.runs.push(claim.run);
         self.adopted.push((self.records, ticket));
         self.next()
+    }
+
+    fn grow_older(&mut self, arrival: Instant) {
+        if self.age.is_none_or(|age| arrival < age) {
+            self.ledger.ages.change(self.age, Some(arrival));
+            self.age = Some(arrival);
+        }
     }
 
     fn next(&mut self) -> u32 {
@@ -158,6 +177,8 @@ impl Claims {
             return;
         }
         self.settled = true;
+        self.ledger.ages.change(self.age.take(), None);
+        let verdict = &verdict.giving_back(std::mem::take(&mut self.kept));
         for (position, ticket) in self.adopted.drain(..) {
             ticket.resolve(verdict, position);
         }
@@ -176,6 +197,8 @@ impl Claims {
         bytes: impl IntoIterator<Item = usize>,
     ) -> Vec<Claim> {
         self.settled = true;
+        self.ledger.ages.change(self.age.take(), None);
+        let mut kept = std::mem::take(&mut self.kept).into_iter();
         let count = usize::try_from(self.records).unwrap_or(usize::MAX);
         self.slot.take_apart(count);
         let slot = Arc::clone(&self.slot);
@@ -204,6 +227,7 @@ impl Claims {
                     bytes,
                     ..run
                 },
+                kept: kept.next(),
                 settled: false,
             });
         }
@@ -214,10 +238,7 @@ impl Claims {
 
 impl Drop for Claims {
     fn drop(&mut self) {
-        let closed = DeliveryError::Closed {
-            attempts: Arc::default(),
-        };
-        self.settle_by(&Verdict::Failed(closed));
+        self.settle_by(&DeliveryError::closed().into());
     }
 }
 
@@ -227,7 +248,7 @@ impl Ticket {
         let mut outcome = verdict.at(position);
         let attempts = match &mut outcome {
             Ok(delivered) => &mut delivered.attempts,
-            Err(error) => error.attempts_mut(),
+            Err(error) => error.parts_mut().0,
         };
         *attempts = joined(&self.before, attempts);
         self.slot.resolve_one(self.position, outcome);
@@ -273,6 +294,7 @@ impl Claim {
             position: self.ticket.position,
             before: Arc::clone(&self.ticket.before),
         };
+        let verdict = &verdict.giving_back(self.kept.take().into_iter().collect());
         ticket.resolve(verdict, 0);
         self.ledger.settled(1, verdict);
         self.ledger.admission.release([self.run.permit()]);
@@ -281,10 +303,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let closed = DeliveryError::Closed {
-            attempts: Arc::default(),
-        };
-        self.settle_by(&Verdict::Failed(closed));
+        self.settle_by(&DeliveryError::closed().into());
     }
 }
 
@@ -349,8 +368,8 @@ mod tests {
     async fn settling_resolves_counts_and_releases() {
         let ledger = ledger();
         let mut claims = Claims::new(Arc::clone(&ledger));
-        claims.take(fresh(&ledger, 10));
-        let position = claims.take(fresh(&ledger, 20));
+        claims.take(fresh(&ledger, 10), None);
+        let position = claims.take(fresh(&ledger, 20), None);
         assert_eq!((claims.runs.len(), position), (1, 1));
         let receipt = Receipt::new(Arc::clone(claims.slot()), position);
         assert_eq!(
@@ -373,7 +392,7 @@ mod tests {
     async fn what_is_dropped_resolves_as_closed() {
         let ledger = ledger();
         let mut claims = Claims::new(Arc::clone(&ledger));
-        let position = claims.take(fresh(&ledger, 10));
+        let position = claims.take(fresh(&ledger, 10), None);
         let receipt = Receipt::new(Arc::clone(claims.slot()), position);
         drop(claims);
         assert!(matches!(
@@ -385,17 +404,73 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn records_that_are_kept_come_back_to_their_own_receipts() {
+        let ledger = ledger();
+        let record = |name: &'static str| Some(Record::new("k", name));
+        let mut first = Claims::new(Arc::clone(&ledger));
+        let a = first.take(fresh(&ledger, 1), record("a"));
+        let a = Receipt::new(Arc::clone(first.slot()), a);
+        let b = first.take(fresh(&ledger, 1), record("b"));
+        let b = Receipt::new(Arc::clone(first.slot()), b);
+        let mut apart = first.take_apart(&attempts(&[]), [1, 1]).into_iter();
+        let mut second = Claims::new(Arc::clone(&ledger));
+        let c = second.take(fresh(&ledger, 1), record("c"));
+        let c = Receipt::new(Arc::clone(second.slot()), c);
+        second.adopt(apart.next().unwrap());
+        second.settle(&DeliveryError::expired(attempts(&[None])).into());
+        apart
+            .next()
+            .unwrap()
+            .settle(&DeliveryError::closed().into());
+        for (receipt, name) in [(a, "a"), (b, "b"), (c, "c")] {
+            let error = receipt.now_or_never().unwrap().unwrap_err();
+            assert_eq!(error.into_record(), record(name));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_is_that_of_the_oldest_record_without_an_outcome() {
+        let ledger = ledger();
+        let wait = || tokio::time::advance(Duration::from_secs(1));
+        assert_eq!(ledger.ages.oldest(), None);
+        let begin = Instant::now();
+        let mut first = Claims::new(Arc::clone(&ledger));
+        first.take(fresh(&ledger, 1), None);
+        wait().await;
+        let mut second = Claims::new(Arc::clone(&ledger));
+        second.take(fresh(&ledger, 1), None);
+        assert_eq!(ledger.ages.oldest(), Some(begin));
+        let apart = first.take_apart(&attempts(&[]), [1]);
+        assert_eq!(ledger.ages.oldest(), Some(begin + Duration::from_secs(1)));
+        apart.into_iter().for_each(|claim| {
+            second.adopt(claim);
+        });
+        assert!(ledger.ages.oldest().unwrap() <= begin + GRAIN);
+        second.settle(&DeliveryError::closed().into());
+        assert_eq!(ledger.ages.oldest(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn records_taken_apart_twice_keep_their_receipts_and_all_attempts() {
         let ledger = ledger();
         let mut first = Claims::new(Arc::clone(&ledger));
-        let a = Receipt::new(Arc::clone(first.slot()), first.take(fresh(&ledger, 10)));
-        let b = Receipt::new(Arc::clone(first.slot()), first.take(fresh(&ledger, 20)));
+        let a = Receipt::new(
+            Arc::clone(first.slot()),
+            first.take(fresh(&ledger, 10), None),
+        );
+        let b = Receipt::new(
+            Arc::clone(first.slot()),
+            first.take(fresh(&ledger, 20), None),
+        );
         let mut apart = first
             .take_apart(&attempts(&[Some("Wrong Shard")]), [10, 20])
             .into_iter();
 
         let mut second = Claims::new(Arc::clone(&ledger));
-        let c = Receipt::new(Arc::clone(second.slot()), second.take(fresh(&ledger, 30)));
+        let c = Receipt::new(
+            Arc::clone(second.slot()),
+            second.take(fresh(&ledger, 30), None),
+        );
         assert_eq!(second.adopt(apart.next().unwrap()), 1);
         let mut again = second
             .take_apart(&attempts(&[Some("Timeout")]), [30, 10])
@@ -430,7 +505,7 @@ mod tests {
         assert_eq!(codes(c.now_or_never()), (0, vec![late, None]));
         drop(apart);
         let error = b.now_or_never().unwrap().unwrap_err();
-        assert!(matches!(&error, DeliveryError::Closed { attempts } if attempts.count() == 1));
+        assert!(matches!(&error, DeliveryError::Closed { attempts, .. } if attempts.count() == 1));
         assert_eq!(ledger.admission.outstanding(), Charge::default());
         let stats = ledger.stats();
         assert_eq!((stats.delivered, stats.abandoned), (2, 1));

@@ -16,7 +16,6 @@ use crate::sender::{Done, send};
 use crate::settings::Options;
 use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
-use crate::slot::Verdict;
 use aggregation::HashKey;
 use aws::kinesis::Client;
 use runtime::Chance;
@@ -218,14 +217,11 @@ impl Engine {
         let costs = sealed
             .content
             .records()
-            .map(|record| cost(&record.as_user_record()));
+            .map(|record| cost(&record.as_user_record(), self.options.keep_records));
         let claims = sealed.claims.take_apart(&attempts, costs);
         for (record, claim) in sealed.content.records().zip(claims) {
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
-                let error = DeliveryError::Expired {
-                    attempts: Arc::default(),
-                };
-                claim.settle(&Verdict::Failed(error));
+                claim.settle(&DeliveryError::expired(Arc::default()).into());
             } else {
                 self.shared.adopt(&record.as_user_record(), claim, now);
             }
@@ -236,7 +232,7 @@ impl Engine {
         let ttl = self.options.ttl;
         for sealed in self.collector.take_expired(now) {
             if sealed.is_expired(ttl, now) {
-                self.fail(sealed, |attempts| DeliveryError::Expired { attempts });
+                self.fail(sealed, DeliveryError::expired);
             } else {
                 self.take_apart(sealed, now);
             }
@@ -248,7 +244,7 @@ impl Engine {
         let gone: Vec<Misplaced> = gone;
         for misplaced in gone {
             let sealed = self.wrong_shard(misplaced);
-            self.fail(sealed, |attempts| DeliveryError::Expired { attempts });
+            self.fail(sealed, DeliveryError::expired);
         }
     }
 

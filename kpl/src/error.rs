@@ -4,6 +4,7 @@ use crate::receipt::BatchReceipt;
 use crate::record::Record;
 use runtime::{Attempts, SettingsError};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why there is no producer.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +59,32 @@ pub enum BuildError {
         source: aws::Error,
     },
     /// There is no tokio runtime to deliver on.
-    #[error("a producer is built inside a tokio runtime")]
+    #[error("a producer is built inside a tokio runtime; without one, by build_blocking")]
     NoRuntime,
+    /// A blocking producer was to be built on a thread of a runtime, which it would block.
+    #[error(transparent)]
+    InRuntime(#[from] InRuntime),
+    /// A blocking producer's own runtime or thread could not be made.
+    #[error("no thread to deliver on: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A blocking call was made on a thread of an async runtime: it would keep the thread from everything
+/// else that runs there, which may be what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a blocking call on a thread of an async runtime")]
+pub struct InRuntime;
+
+/// Why there is no delivery to a blocking caller.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The call was made on a thread of an async runtime. The record is delivered all the same.
+    #[error(transparent)]
+    InRuntime(#[from] InRuntime),
+    /// The record was not delivered.
+    #[error(transparent)]
+    Failed(#[from] DeliveryError),
 }
 
 /// Why a record was not admitted. It comes back: [`PutError::into_record`].
@@ -69,6 +94,19 @@ pub enum PutError {
     /// The producer is closed, or its runtime has ended.
     #[error("the producer is closed")]
     Closed {
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
+    /// There is no room, or others wait for it: only from [`Producer::try_put`](crate::Producer::try_put).
+    #[error("there is no room for the record now")]
+    Full {
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
+    /// A blocking call on a thread of an async runtime: only from a
+    /// [`BlockingProducer`](crate::BlockingProducer).
+    #[error("{InRuntime}")]
+    InRuntime {
         /// The record that was not admitted.
         record: Box<Record>,
     },
@@ -108,6 +146,8 @@ impl PutError {
     pub fn into_record(self) -> Record {
         match self {
             Self::Closed { record }
+            | Self::Full { record }
+            | Self::InRuntime { record }
             | Self::TooLarge { record, .. }
             | Self::DataTooLarge { record, .. }
             | Self::InvalidKey { record, .. } => *record,
@@ -135,6 +175,10 @@ pub enum PutAllReason {
     /// The producer is closed, or its runtime has ended.
     #[error("the producer is closed")]
     Closed,
+    /// A blocking call on a thread of an async runtime: only from a
+    /// [`BlockingProducer`](crate::BlockingProducer).
+    #[error("{InRuntime}")]
+    InRuntime,
     /// A record is too large or has a bad partition key; [`Producer::put`](crate::Producer::put) says
     /// more about it.
     #[error("record {index} of the batch is too large or has no valid partition key")]
@@ -144,7 +188,8 @@ pub enum PutAllReason {
     },
 }
 
-/// Why an admitted record was not delivered. Clones share the attempts.
+/// Why an admitted record was not delivered. Clones share the attempts. Each holds the record if
+/// `ReturnUserRecordOnFailure` is set.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
@@ -152,19 +197,26 @@ pub enum DeliveryError {
     /// was never its turn (rate limit, back-off, endpoint away). Where an attempt's answer was lost, it
     /// may have been stored all the same.
     #[error("expired after {} attempts{}", .attempts.count(), last(.attempts))]
+    #[non_exhaustive]
     Expired {
         /// What was tried.
         attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
     },
     /// The service throttled it, and `FailIfThrottled` is set.
     #[error("throttled{}", last(.attempts))]
+    #[non_exhaustive]
     Throttled {
         /// What was tried.
         attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
     },
     /// The service refused it for a reason that trying again does not mend: no such stream, access
     /// denied, the encryption key disabled, an invalid request.
     #[error("refused: {code}: {message}")]
+    #[non_exhaustive]
     Rejected {
         /// What the refusal means.
         kind: aws::ErrorKind,
@@ -174,13 +226,30 @@ pub enum DeliveryError {
         message: String,
         /// What was tried.
         attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
     },
     /// The producer was closed, or its runtime ended, before there was an outcome. If a request was on
     /// its way, the record may have been stored.
     #[error("the producer was closed before delivery, after {} attempts", .attempts.count())]
+    #[non_exhaustive]
     Closed {
         /// What was tried.
         attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
+    },
+    /// `UserRecordTimeoutInMillis` passed. Only the receipt has given up: delivery goes on and may still
+    /// succeed.
+    #[error("no outcome within {after:?}; delivery goes on")]
+    #[non_exhaustive]
+    TimedOut {
+        /// The setting.
+        after: Duration,
+        /// Empty: the attempts are known with the outcome.
+        attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
     },
 }
 
@@ -189,19 +258,72 @@ impl DeliveryError {
     #[must_use]
     pub fn attempts(&self) -> &Attempts {
         match self {
-            Self::Expired { attempts }
-            | Self::Throttled { attempts }
+            Self::Expired { attempts, .. }
+            | Self::Throttled { attempts, .. }
             | Self::Rejected { attempts, .. }
-            | Self::Closed { attempts } => attempts,
+            | Self::Closed { attempts, .. }
+            | Self::TimedOut { attempts, .. } => attempts,
         }
     }
 
-    pub(crate) fn attempts_mut(&mut self) -> &mut Arc<Attempts> {
+    /// The record, if `ReturnUserRecordOnFailure` is set.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
         match self {
-            Self::Expired { attempts }
-            | Self::Throttled { attempts }
-            | Self::Rejected { attempts, .. }
-            | Self::Closed { attempts } => attempts,
+            Self::Expired { record, .. }
+            | Self::Throttled { record, .. }
+            | Self::Rejected { record, .. }
+            | Self::Closed { record, .. }
+            | Self::TimedOut { record, .. } => record.as_deref(),
+        }
+    }
+
+    /// The record by value, if `ReturnUserRecordOnFailure` is set.
+    #[must_use]
+    pub fn into_record(mut self) -> Option<Record> {
+        self.parts_mut().1.take().map(|record| *record)
+    }
+
+    pub(crate) const fn parts_mut(&mut self) -> (&mut Arc<Attempts>, &mut Option<Box<Record>>) {
+        match self {
+            Self::Expired { attempts, record }
+            | Self::Throttled { attempts, record }
+            | Self::Rejected {
+                attempts, record, ..
+            }
+            | Self::Closed { attempts, record }
+            | Self::TimedOut {
+                attempts, record, ..
+            } => (attempts, record),
+        }
+    }
+
+    pub(crate) const fn expired(attempts: Arc<Attempts>) -> Self {
+        Self::Expired {
+            attempts,
+            record: None,
+        }
+    }
+
+    pub(crate) const fn throttled(attempts: Arc<Attempts>) -> Self {
+        Self::Throttled {
+            attempts,
+            record: None,
+        }
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::Closed {
+            attempts: Arc::default(),
+            record: None,
+        }
+    }
+
+    pub(crate) fn timed_out(after: Duration, record: Option<Record>) -> Self {
+        Self::TimedOut {
+            after,
+            attempts: Arc::default(),
+            record: record.map(Box::new),
         }
     }
 }

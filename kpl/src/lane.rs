@@ -3,6 +3,7 @@
 use crate::claims::{Claim, Claims, Fresh};
 use crate::deadlines::LaneKey;
 use crate::outcome::Span;
+use crate::record::Record;
 use crate::sealed::Sealed;
 use crate::settings::Options;
 use crate::slot::Slot;
@@ -209,17 +210,19 @@ impl State {
 }
 
 impl Append<'_> {
-    /// Appends a record that was just admitted. Gives its receipt's place.
+    /// Appends a record that was just admitted; `keep` is the same, if it is to be kept. Gives its
+    /// receipt's place.
     pub(crate) fn push(
         &mut self,
         record: &UserRecordRef<'_>,
         key: HashKey,
         fresh: Fresh,
+        keep: Option<Record>,
     ) -> Option<(&Arc<Slot>, u32)> {
         // A flush waits for it: it must not wait the whole time for others.
         let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
         let claims = self.place(record, key, hurried)?;
-        let position = claims.take(fresh);
+        let position = claims.take(fresh, keep);
         Some((claims.slot(), position))
     }
 
@@ -346,7 +349,7 @@ pub(crate) mod tests {
             arrival: now,
         };
         append
-            .push(&record, HashKey::of_partition_key(key), fresh)
+            .push(&record, HashKey::of_partition_key(key), fresh, None)
             .unwrap();
         append.finish()
     }
@@ -447,7 +450,7 @@ pub(crate) mod tests {
             epoch: early.epoch,
             arrival: begin,
         };
-        append.push(&record, HashKey::MIN, fresh).unwrap();
+        append.push(&record, HashKey::MIN, fresh, None).unwrap();
         let soon = begin + Duration::from_millis(20);
         assert_eq!(append.finish().deadline, Some(soon));
         assert_eq!(lane.seal_due(begin, begin).unwrap_err(), Some(soon));

@@ -34,6 +34,8 @@
 //! - No order among records.
 
 mod admission;
+mod ages;
+mod blocking;
 mod builder;
 mod claims;
 mod collector;
@@ -43,6 +45,7 @@ mod error;
 mod lane;
 mod limiter;
 mod outcome;
+mod patience;
 mod producer;
 mod quiet;
 mod receipt;
@@ -53,15 +56,20 @@ mod sender;
 mod settings;
 mod shard_map;
 mod shared;
+mod sink;
 mod slot;
 mod stats;
 
 pub use aggregation::{HashKey, HashKeyError};
+pub use blocking::{BlockingBatchReceipt, BlockingProducer, BlockingReceipt};
 pub use builder::ProducerBuilder;
-pub use error::{BuildError, DeliveryError, PutAllError, PutAllReason, PutError};
-pub use producer::{CloseReport, Producer};
+pub use error::{
+    BuildError, DeliveryError, InRuntime, PutAllError, PutAllReason, PutError, WaitError,
+};
+pub use producer::{CloseReport, Outstanding, Producer};
 pub use receipt::{BatchReceipt, BatchReport, Delivered, Receipt};
 pub use record::Record;
 pub use runtime::{Attempt, Attempts};
 pub use settings::SETTINGS;
+pub use sink::{RecordSink, SinkError};
 pub use stats::Stats;

@@ -1,11 +1,13 @@
 //! The handle that callers hold.
 
-use crate::admission::{Charge, IntakeClosed};
+use crate::admission::{Charge, IntakeClosed, NotNow};
+use crate::blocking::BlockingProducer;
 use crate::builder::ProducerBuilder;
 use crate::error::{PutAllError, PutAllReason, PutError};
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::Record;
 use crate::shared::{Event, Shared};
+use crate::sink::RecordSink;
 use crate::stats::Stats;
 use aggregation::{HashKey, hash_keys};
 use runtime::TaskScope;
@@ -49,6 +51,16 @@ pub struct CloseReport {
     pub abandoned: u64,
 }
 
+/// What a producer holds. `MaxBufferedRecords` and `MaxBufferedBytes` bound it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outstanding {
+    /// User records.
+    pub records: usize,
+    /// What these are charged: data, partition key and 64 bytes each.
+    pub bytes: usize,
+}
+
 impl Producer {
     /// Starts building a producer for a stream.
     pub fn builder(stream: impl Into<String>) -> ProducerBuilder {
@@ -81,16 +93,71 @@ impl Producer {
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
-        let charge = Charge {
-            bytes: record.cost(),
-            records: 1,
-        };
+        let charge = shared.charge(&record);
         match shared.ledger.admission.acquire(charge).await {
             Ok(permit) => Ok(shared.append(&record, permit, Instant::now())),
             Err(IntakeClosed) => Err(PutError::Closed {
                 record: Box::new(record),
             }),
         }
+    }
+
+    /// Puts a record if there is room for it now. Never waits, and needs no runtime around it. Whoever
+    /// waits in [`Producer::put`] goes before.
+    ///
+    /// # Errors
+    /// [`PutError`], which gives the record back: as for [`Producer::put`], and [`PutError::Full`].
+    pub fn try_put(&self, record: Record) -> Result<Receipt, PutError> {
+        let shared = &self.0.shared;
+        if let Some(problem) = shared.problem(&record) {
+            return Err(problem.refuse(record));
+        }
+        match shared.ledger.admission.try_acquire(shared.charge(&record)) {
+            Ok(permit) => Ok(shared.append(&record, permit, Instant::now())),
+            Err(why) => {
+                let record = Box::new(record);
+                Err(match why {
+                    NotNow::Full => PutError::Full { record },
+                    NotNow::Closed => PutError::Closed { record },
+                })
+            }
+        }
+    }
+
+    /// A [`Sink`](futures::Sink) of records over this producer.
+    pub fn sink(&self) -> RecordSink {
+        RecordSink::new(self.clone())
+    }
+
+    /// The same producer for code without async, which runs on threads of its own.
+    #[must_use]
+    pub fn blocking(&self) -> BlockingProducer {
+        BlockingProducer::over(self.clone())
+    }
+
+    /// What is admitted and not yet resolved.
+    #[must_use]
+    pub fn outstanding(&self) -> Outstanding {
+        let Charge { bytes, records } = self.0.shared.ledger.admission.outstanding();
+        Outstanding { records, bytes }
+    }
+
+    /// How long ago the oldest record without an outcome was admitted, to within a millisecond; `None`
+    /// when there is none. Callers that wait for admission do not count.
+    #[must_use]
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let oldest = self.0.shared.ledger.ages.oldest()?;
+        Some(Instant::now().saturating_duration_since(oldest))
+    }
+
+    /// Where delivery runs.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.0.shared.runtime
+    }
+
+    /// Resolves when delivery has ended, for whatever reason.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.shared.ended.clone().cancelled_owned()
     }
 
     /// Puts many records with one admission and one receipt: the fast way. The batch is admitted as a
@@ -195,7 +262,7 @@ async fn put_all(shared: &Shared, mut records: Vec<Record>) -> Result<BatchRecei
     };
     let mut done = 0;
     while let Some(rest) = records.get(done..).filter(|rest| !rest.is_empty()) {
-        let (count, charge) = first_part(rest, part);
+        let (count, charge) = first_part(rest, part, shared.keep_records);
         let Ok(permit) = shared.ledger.admission.acquire(charge).await else {
             let admitted = (done > 0).then(|| Box::new(receipt));
             records.drain(..done);
@@ -217,11 +284,11 @@ async fn put_all(shared: &Shared, mut records: Vec<Record>) -> Result<BatchRecei
 
 /// How many of the first records go together, and what they cost: as many as the bound allows, at
 /// least one.
-fn first_part(records: &[Record], bound: Charge) -> (usize, Charge) {
+fn first_part(records: &[Record], bound: Charge, kept: bool) -> (usize, Charge) {
     let mut charge = Charge::default();
     let mut count = 0;
     for record in records {
-        let bytes = charge.bytes + record.cost();
+        let bytes = charge.bytes + record.cost(kept);
         if count > 0 && (bytes > bound.bytes || count + 1 > bound.records) {
             break;
         }
@@ -279,7 +346,7 @@ mod tests {
     #[test]
     fn parts_stay_within_the_bound_and_hold_at_least_one_record() {
         let records: Vec<Record> = (0..5).map(|_| Record::new("k", vec![0; 35])).collect();
-        let cost = records[0].cost();
+        let cost = records[0].cost(false);
         assert_eq!(cost, 100);
         for (bytes, count, expected) in [(250, 9, 2), (1_000, 3, 3), (10, 9, 1), (1_000, 9, 5)] {
             let (taken, charge) = first_part(
@@ -288,6 +355,7 @@ mod tests {
                     bytes,
                     records: count,
                 },
+                false,
             );
             assert_eq!(
                 (taken, charge.bytes, charge.records),

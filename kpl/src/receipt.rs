@@ -1,8 +1,10 @@
 //! Receipts: what a caller holds of records that were admitted.
 
 use crate::error::DeliveryError;
+use crate::patience::Patience;
 use crate::slot::{Outcome, Slot};
 use runtime::Attempts;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,11 +35,27 @@ pub struct Delivered {
 pub struct Receipt {
     slot: Arc<Slot>,
     position: u32,
+    patience: Option<Box<Patience>>,
 }
 
 impl Receipt {
     pub(crate) const fn new(slot: Arc<Slot>, position: u32) -> Self {
-        Self { slot, position }
+        Self {
+            slot,
+            position,
+            patience: None,
+        }
+    }
+
+    /// The receipt waits only so long.
+    pub(crate) fn with_patience(mut self, patience: Option<Patience>) -> Self {
+        self.patience = patience.map(Box::new);
+        self
+    }
+
+    /// The outcome, if there is one yet.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.slot.outcome(self.position)
     }
 
     /// Gives the receipt away; the record is delivered all the same. A failure is counted and logged.
@@ -47,12 +65,17 @@ impl Receipt {
 impl Future for Receipt {
     type Output = Result<Delivered, DeliveryError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(self.slot.poll(self.position, 1, cx));
-        match self.slot.outcome(self.position) {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.slot.poll(self.position, 1, cx).is_ready()
+            && let Some(outcome) = self.slot.outcome(self.position)
+        {
+            return Poll::Ready(outcome);
         }
+        let Some(patience) = &mut self.patience else {
+            return Poll::Pending;
+        };
+        ready!(patience.poll(cx));
+        Poll::Ready(Err(patience.ended(0)))
     }
 }
 
@@ -82,6 +105,7 @@ pub struct BatchReceipt {
     places: Vec<usize>,
     /// Runs before this one are resolved.
     resolved: usize,
+    patience: Option<Box<Patience>>,
 }
 
 impl BatchReceipt {
@@ -106,6 +130,24 @@ impl BatchReceipt {
         self.places.reserve(records);
     }
 
+    /// The receipt waits only so long, from the admission of its last part on.
+    pub(crate) const fn patience(&mut self) -> &mut Option<Box<Patience>> {
+        &mut self.patience
+    }
+
+    /// The places of the records that have no outcome yet.
+    fn unresolved(&self) -> BTreeSet<usize> {
+        let positions = self
+            .runs
+            .iter()
+            .flat_map(|run| (0..run.records).map(move |n| (run, run.first.saturating_add(n))));
+        positions
+            .zip(&self.places)
+            .filter(|((run, position), _)| run.slot.outcome(*position).is_none())
+            .map(|(_, place)| *place)
+            .collect()
+    }
+
     /// How many records it stands for.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -128,22 +170,40 @@ impl Future for BatchReceipt {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BatchReport> {
         let this = self.get_mut();
+        let mut late = BTreeSet::new();
         while let Some(run) = this.runs.get(this.resolved) {
-            ready!(run.slot.poll(run.first, run.records, cx));
-            this.resolved += 1;
+            if run.slot.poll(run.first, run.records, cx).is_ready() {
+                this.resolved += 1;
+                continue;
+            }
+            let Some(patience) = &mut this.patience else {
+                return Poll::Pending;
+            };
+            ready!(patience.poll(cx));
+            late = this.unresolved();
+            run_forgotten(&this.runs, this.resolved);
+            break;
         }
+        this.resolved = 0;
         Poll::Ready(BatchReport {
             runs: std::mem::take(&mut this.runs),
             places: std::mem::take(&mut this.places),
+            patience: this.patience.take().filter(|_| !late.is_empty()),
+            late,
         })
+    }
+}
+
+/// The run that was waited for is waited for no more.
+fn run_forgotten(runs: &[Run], resolved: usize) {
+    if let Some(run) = runs.get(resolved) {
+        run.slot.forget(run.first);
     }
 }
 
 impl Drop for BatchReceipt {
     fn drop(&mut self) {
-        if let Some(run) = self.runs.get(self.resolved) {
-            run.slot.forget(run.first);
-        }
+        run_forgotten(&self.runs, self.resolved);
     }
 }
 
@@ -153,6 +213,9 @@ impl Drop for BatchReceipt {
 pub struct BatchReport {
     runs: Vec<Run>,
     places: Vec<usize>,
+    /// The places of the records that had no outcome in time, and what was waited.
+    late: BTreeSet<usize>,
+    patience: Option<Box<Patience>>,
 }
 
 impl BatchReport {
@@ -171,7 +234,8 @@ impl BatchReport {
     /// True when every record was delivered.
     #[must_use]
     pub fn all_delivered(&self) -> bool {
-        self.runs.iter().all(|run| run.slot.all_delivered()) || self.failures().is_empty()
+        let whole = self.late.is_empty() && self.runs.iter().all(|run| run.slot.all_delivered());
+        whole || self.failures().is_empty()
     }
 
     /// How many records were delivered.
@@ -190,18 +254,26 @@ impl BatchReport {
             let places = places
                 .by_ref()
                 .take(usize::try_from(run.records).unwrap_or(usize::MAX));
-            if run.slot.all_delivered() {
+            if self.late.is_empty() && run.slot.all_delivered() {
                 places.for_each(drop);
                 continue;
             }
             for (position, place) in (run.first..).zip(places) {
-                if let Some(Err(error)) = run.slot.outcome(position) {
+                if let Some(Err(error)) = self.outcome(*place, &run.slot, position) {
                     failures.push((*place, error));
                 }
             }
         }
         failures.sort_by_key(|(place, _)| *place);
         failures
+    }
+
+    /// What had no outcome in time keeps that as its outcome, whatever comes of it later.
+    fn outcome(&self, place: usize, slot: &Slot, position: u32) -> Option<Outcome> {
+        match &self.patience {
+            Some(patience) if self.late.contains(&place) => Some(Err(patience.ended(place))),
+            _ => slot.outcome(position),
+        }
     }
 
     /// Each record's outcome, in the order of the batch.
@@ -215,7 +287,7 @@ impl BatchReport {
         });
         for ((slot, position), place) in positions.zip(&self.places) {
             if let Some(at) = outcomes.get_mut(*place) {
-                *at = slot.outcome(position);
+                *at = self.outcome(*place, slot, position);
             }
         }
         debug_assert!(
@@ -261,9 +333,7 @@ mod tests {
         receipt.add(3, &b, 2);
         assert_eq!((receipt.len(), receipt.runs.len()), (4, 3));
         assert!((&mut receipt).now_or_never().is_none());
-        b.resolve(Verdict::Failed(DeliveryError::Closed {
-            attempts: Arc::default(),
-        }));
+        b.resolve(DeliveryError::closed().into());
         assert!((&mut receipt).now_or_never().is_none());
         a.resolve(delivered("7"));
         let report = receipt.now_or_never().unwrap();

@@ -69,8 +69,8 @@ impl Record {
         hash_key(&self.view())
     }
 
-    pub(crate) fn cost(&self) -> usize {
-        cost(&self.view())
+    pub(crate) fn cost(&self, kept: bool) -> usize {
+        cost(&self.view(), kept)
     }
 
     /// What is wrong with the record, if anything.
@@ -154,9 +154,11 @@ pub(crate) fn hash_key(record: &UserRecordRef<'_>) -> HashKey {
         .unwrap_or_else(|| HashKey::of_partition_key(record.partition_key))
 }
 
-/// What a record is charged against the bound of bytes.
-pub(crate) fn cost(record: &UserRecordRef<'_>) -> usize {
-    record.data.len() + record.partition_key.len() + OVERHEAD
+/// What a record is charged against the bound of bytes: twice as much if it is kept beside the
+/// aggregate that it is in.
+pub(crate) fn cost(record: &UserRecordRef<'_>, kept: bool) -> usize {
+    let once = record.data.len() + record.partition_key.len() + OVERHEAD;
+    once * (1 + usize::from(kept))
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub(crate) struct Options {
     /// Percent.
     pub(crate) rate_limit: u64,
     pub(crate) linger: Duration,
+    /// Records are kept, to be given back with the error of their delivery.
+    pub(crate) keep_records: bool,
+    /// How long a receipt waits.
+    pub(crate) patience: Option<Duration>,
     pub(crate) ttl: Duration,
     pub(crate) request_timeout: Duration,
 }
@@ -124,6 +128,10 @@ impl Options {
             user_record_size: size("MaxUserRecordSize"),
             rate_limit: settings.integer("RateLimit").unwrap_or_default(),
             linger: time("RecordMaxBufferedTime"),
+            keep_records: settings.bool("ReturnUserRecordOnFailure"),
+            patience: settings
+                .duration("UserRecordTimeoutInMillis")
+                .filter(|patience| !patience.is_zero()),
             ttl: time("RecordTtl"),
             request_timeout: time("RequestTimeout"),
         };

@@ -1,8 +1,9 @@
 //! What a producer's handles and its engine share, and the way of an admitted record into its lane.
 
-use crate::admission::Permit;
+use crate::admission::{Charge, Permit};
 use crate::claims::{Claim, Claims, Fresh};
 use crate::lane::{Effects, Entry, Lane};
+use crate::patience::Patience;
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::{self, Problem, Record};
 use crate::sealed::Sealed;
@@ -11,8 +12,11 @@ use crate::stats::Ledger;
 use aggregation::{HashKey, UserRecordRef};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What callers tell the engine. Unbounded, for each message but the last two kinds stands for at
 /// least one admitted record.
@@ -38,6 +42,14 @@ pub(crate) struct Shared {
     pub(crate) aggregation: bool,
     /// The most that a user record's data may take, in bytes.
     pub(crate) user_record_size: usize,
+    /// Records are kept until their outcome is known, to be given back with an error.
+    pub(crate) keep_records: bool,
+    /// How long a receipt waits.
+    pub(crate) patience: Option<Duration>,
+    /// Where delivery runs.
+    pub(crate) runtime: Handle,
+    /// Cancelled when the engine has ended.
+    pub(crate) ended: CancellationToken,
 }
 
 impl Shared {
@@ -46,8 +58,37 @@ impl Shared {
         record.problem(self.aggregation, self.user_record_size)
     }
 
+    /// What a record is charged.
+    pub(crate) fn charge(&self, record: &Record) -> Charge {
+        Charge {
+            bytes: record.cost(self.keep_records),
+            records: 1,
+        }
+    }
+
     /// Puts an admitted record into its shard's open aggregate.
     pub(crate) fn append(&self, record: &Record, permit: Permit, now: Instant) -> Receipt {
+        let mut patience = self.patience(now);
+        if self.keep_records
+            && let Some(patience) = &mut patience
+        {
+            patience.keep([record.clone()]);
+        }
+        self.append_to_lane(record, permit, now)
+            .with_patience(patience)
+    }
+
+    /// How long a receipt of a record admitted at `now` waits.
+    fn patience(&self, now: Instant) -> Option<Patience> {
+        Patience::new(self.patience?, now, self.runtime.clone())
+    }
+
+    /// The record itself, if it is to be kept.
+    fn keep(&self, record: &Record) -> Option<Record> {
+        self.keep_records.then(|| record.clone())
+    }
+
+    fn append_to_lane(&self, record: &Record, permit: Permit, now: Instant) -> Receipt {
         let key = record.hash_key();
         let fresh = Fresh {
             bytes: permit.charge.bytes,
@@ -60,22 +101,22 @@ impl Shared {
             let (_, lane) = map.find(key);
             match lane.enter(now) {
                 Entry::Open(mut append) => {
-                    let placed = append.push(&record.view(), key, fresh);
+                    let placed = append.push(&record.view(), key, fresh, self.keep(record));
                     let receipt =
                         placed.map(|(slot, position)| Receipt::new(Arc::clone(slot), position));
                     self.apply(lane, append.finish());
-                    return receipt.unwrap_or_else(|| self.closed(fresh));
+                    return receipt.unwrap_or_else(|| self.closed(record, fresh));
                 }
                 Entry::Retired => {}
-                Entry::Closed => return self.closed(fresh),
+                Entry::Closed => return self.closed(record, fresh),
             }
         }
     }
 
     /// The receipt of a record that was admitted when the producer ended.
-    fn closed(&self, fresh: Fresh) -> Receipt {
+    fn closed(&self, record: &Record, fresh: Fresh) -> Receipt {
         let mut claims = Claims::new(Arc::clone(&self.ledger));
-        let position = claims.take(fresh);
+        let position = claims.take(fresh, self.keep(record));
         Receipt::new(Arc::clone(claims.slot()), position)
     }
 
@@ -92,6 +133,9 @@ impl Shared {
     ) {
         self.ledger.meters.received.add(records.len() as u64);
         receipt.reserve(records.len());
+        if self.patience.is_some() {
+            self.be_patient(records, now, receipt);
+        }
         let mut todo: Vec<(usize, usize)> = Vec::with_capacity(records.len());
         let mut left: Vec<usize> = (0..records.len()).collect();
         while !left.is_empty() {
@@ -113,18 +157,20 @@ impl Shared {
                         continue;
                     };
                     let fresh = Fresh {
-                        bytes: record.cost(),
+                        bytes: record.cost(self.keep_records),
                         epoch: permit.epoch,
                         arrival: now,
                     };
                     let closed = match &mut entry {
-                        Entry::Open(append) => match append.push(&record.view(), *key, fresh) {
-                            Some((slot, position)) => {
-                                receipt.add(place + at, slot, position);
-                                false
+                        Entry::Open(append) => {
+                            match append.push(&record.view(), *key, fresh, self.keep(record)) {
+                                Some((slot, position)) => {
+                                    receipt.add(place + at, slot, position);
+                                    false
+                                }
+                                None => true,
                             }
-                            None => true,
-                        },
+                        }
                         Entry::Retired => {
                             left.push(*at);
                             false
@@ -133,7 +179,7 @@ impl Shared {
                     };
                     if closed {
                         let mut claims = Claims::new(Arc::clone(&self.ledger));
-                        let position = claims.take(fresh);
+                        let position = claims.take(fresh, self.keep(record));
                         receipt.add(place + at, claims.slot(), position);
                     }
                 }
@@ -142,6 +188,19 @@ impl Shared {
                     self.apply(lane, effects);
                 }
             }
+        }
+    }
+
+    /// The receipt of a batch waits only so long, from the admission of its last part on.
+    fn be_patient(&self, records: &[Record], now: Instant, receipt: &mut BatchReceipt) {
+        match receipt.patience() {
+            Some(patience) => patience.extend(now),
+            empty => *empty = self.patience(now).map(Box::new),
+        }
+        if self.keep_records
+            && let Some(patience) = receipt.patience()
+        {
+            patience.keep(records.iter().cloned());
         }
     }
 
@@ -193,6 +252,7 @@ impl Shared {
         for lane in self.map.load().lanes() {
             lane.close();
         }
+        self.ended.cancel();
         left
     }
 }

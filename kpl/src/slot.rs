@@ -2,6 +2,7 @@
 
 use crate::error::DeliveryError;
 use crate::receipt::Delivered;
+use crate::record::Record;
 use parking_lot::Mutex;
 use runtime::Attempts;
 use std::collections::BTreeMap;
@@ -18,7 +19,18 @@ pub(crate) enum Verdict {
         aggregated: bool,
         attempts: Arc<Attempts>,
     },
-    Failed(DeliveryError),
+    Failed {
+        error: DeliveryError,
+        /// The records by position, if they were to be kept.
+        kept: Arc<[Record]>,
+    },
+}
+
+impl From<DeliveryError> for Verdict {
+    fn from(error: DeliveryError) -> Self {
+        let kept = Arc::default();
+        Self::Failed { error, kept }
+    }
 }
 
 impl Verdict {
@@ -36,7 +48,23 @@ impl Verdict {
                 sub_sequence_number: if *aggregated { u64::from(position) } else { 0 },
                 attempts: Arc::clone(attempts),
             }),
-            Self::Failed(error) => Err(error.clone()),
+            Self::Failed { error, kept } => {
+                let mut error = error.clone();
+                let at = usize::try_from(position).unwrap_or(usize::MAX);
+                *error.parts_mut().1 = kept.get(at).cloned().map(Box::new);
+                Err(error)
+            }
+        }
+    }
+
+    /// The same; where it is a failure, each record is given back.
+    pub(crate) fn giving_back(&self, records: Vec<Record>) -> Self {
+        match self {
+            Self::Failed { error, .. } if !records.is_empty() => Self::Failed {
+                error: error.clone(),
+                kept: records.into(),
+            },
+            other => other.clone(),
         }
     }
 
@@ -222,12 +250,7 @@ mod tests {
         let cx = &mut Context::from_waker(&waker);
         assert!(slot.poll(1, 2, cx).is_pending());
         slot.take_apart(3);
-        slot.resolve_one(
-            2,
-            Err(DeliveryError::Closed {
-                attempts: Arc::default(),
-            }),
-        );
+        slot.resolve_one(2, Err(DeliveryError::closed()));
         assert_eq!(woken.0.load(Relaxed), 1);
         assert!(slot.poll(1, 2, cx).is_pending() && slot.poll(2, 1, cx).is_ready());
         slot.resolve_one(1, delivered(true).at(7));

@@ -1,6 +1,7 @@
 //! What happened so far: the ledger that every claim is settled in, and the metrics.
 
 use crate::admission::{Admission, Charge};
+use crate::ages::Ages;
 use crate::error::DeliveryError;
 use crate::quiet::Quiet;
 use crate::slot::Verdict;
@@ -44,6 +45,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) admission: Admission,
+    pub(crate) ages: Ages,
     pub(crate) meters: Meters,
     stream: String,
     delivered: Counter,
@@ -124,6 +126,7 @@ impl Ledger {
     pub(crate) fn new(bound: Charge, metrics: &Metrics, stream: &str) -> Self {
         Self {
             admission: Admission::new(bound),
+            ages: Ages::default(),
             meters: Meters::new(metrics, stream),
             stream: stream.to_owned(),
             delivered: Counter::default(),
@@ -140,8 +143,11 @@ impl Ledger {
                 self.delivered.add(records);
                 self.meters.user_records_put.add(records);
             }
-            Verdict::Failed(DeliveryError::Closed { .. }) => self.abandoned.add(records),
-            Verdict::Failed(error) => {
+            Verdict::Failed {
+                error: DeliveryError::Closed { .. },
+                ..
+            } => self.abandoned.add(records),
+            Verdict::Failed { error, .. } => {
                 self.failed.add(records);
                 if matches!(error, DeliveryError::Expired { .. }) {
                     self.meters.expired.add(records);

@@ -353,7 +353,7 @@ async fn a_throttled_record_fails_at_once_if_the_user_wants_to_know() {
         .await
         .unwrap();
     let outcome = producer.put(Record::new("k", "x")).await.unwrap().await;
-    let Err(DeliveryError::Throttled { attempts }) = outcome else {
+    let Err(DeliveryError::Throttled { attempts, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(attempts.last().unwrap().code.as_deref(), Some(THROTTLED));
@@ -405,7 +405,7 @@ async fn a_record_that_cannot_be_sent_expires_and_never_before_its_time() {
         .add(Fault::every("PutRecords", FaultAction::Refuse));
     let begin = Instant::now();
     let outcome = producer.put(Record::new("k", "x")).await.unwrap().await;
-    let Err(DeliveryError::Expired { attempts }) = outcome else {
+    let Err(DeliveryError::Expired { attempts, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert!(

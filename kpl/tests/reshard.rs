@@ -222,7 +222,7 @@ async fn records_that_nobody_can_place_expire_with_the_reason() {
         .add(Fault::every("ListShards", FaultAction::Refuse));
     let report = producer.put_all(spread(10)).await.unwrap().await;
     for outcome in report {
-        let Err(DeliveryError::Expired { attempts }) = outcome else {
+        let Err(DeliveryError::Expired { attempts, .. }) = outcome else {
             panic!("{outcome:?}")
         };
         assert_eq!(attempts.last().unwrap().code.as_deref(), Some(WRONG_SHARD));

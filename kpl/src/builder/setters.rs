@@ -137,6 +137,20 @@ impl ProducerBuilder {
         self.put("MaxUserRecordSize", bytes)
     }
 
+    /// Gives a record back with the error of its delivery: [`DeliveryError::record`]
+    /// (`ReturnUserRecordOnFailure`, default false). It is kept until then, and counts twice.
+    ///
+    /// [`DeliveryError::record`]: crate::DeliveryError::record
+    pub fn return_user_record_on_failure(self, on: bool) -> Self {
+        self.put("ReturnUserRecordOnFailure", on)
+    }
+
+    /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it
+    /// takes). Delivery goes on after it, and may still succeed.
+    pub fn user_record_timeout(self, patience: Duration) -> Self {
+        self.put("UserRecordTimeoutInMillis", patience)
+    }
+
     /// The region (`Region`), e.g. `eu-west-1`. Not beside an `aws::Config`, which has its own.
     pub fn region(self, region: &str) -> Self {
         self.put("Region", region)

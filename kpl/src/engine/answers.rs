@@ -137,13 +137,14 @@ impl Engine {
                 self.enqueue(sealed, now);
             }
             Failure::Throttled => {
-                self.fail(sealed, |attempts| DeliveryError::Throttled { attempts });
+                self.fail(sealed, DeliveryError::throttled);
             }
             Failure::Permanent(kind) => self.fail(sealed, |attempts| DeliveryError::Rejected {
                 kind,
                 code: code.to_owned(),
                 message: message.to_owned(),
                 attempts,
+                record: None,
             }),
         }
     }
@@ -152,7 +153,7 @@ impl Engine {
         self.observe_retries(&sealed);
         sealed
             .claims
-            .settle(&Verdict::Failed(error(Arc::new(sealed.attempts))));
+            .settle(&error(Arc::new(sealed.attempts)).into());
     }
 
     pub(super) fn deliver(&self, sealed: Sealed, shard_id: Arc<str>, sequence_number: String) {

@@ -213,6 +213,17 @@ pub const SETTINGS: Registry = Registry(&[
         "How long one request may take, from sending to the last byte of its answer.",
     ),
     switch(
+        "ReturnUserRecordOnFailure",
+        "false",
+        "Gives a record back with the error of its delivery. Each record is kept beside the aggregate that it is in until its outcome is known, and counts twice against MaxBufferedBytes.",
+    ),
+    millis(
+        "UserRecordTimeoutInMillis",
+        (0, LONG_MAX),
+        "0",
+        "How long a receipt waits for its outcome; then it resolves as timed out, while delivery goes on and may still succeed. 0: as long as it takes.",
+    ),
+    switch(
         "VerifyCertificate",
         "true",
         "Off: any certificate is accepted from any server, with a warning: for trials alone. Taken when the producer makes its own configuration; an aws::Config has its own.",
@@ -326,7 +337,7 @@ mod tests {
             RecordDistributionStrategyDefault CredentialsRefreshDelay MaxUserRecordSize \
             NativeExecutable TempDirectory StsEndpoint StsPort CaCertPath CaCertFile \
             GlueSchemaRegistryPropertiesFilePath GlueSchemaRegistryConfiguration \
-            EnableOldestFutureTracker EnableDaemonHealthCheck DaemonHealthCheckTimeoutMs \
+            UserRecordTimeoutInMillis ReturnUserRecordOnFailure EnableOldestFutureTracker EnableDaemonHealthCheck DaemonHealthCheckTimeoutMs \
             CredentialsProvider MetricsCredentialsProvider GlueSchemaRegistryCredentialsProvider";
         for name in originals.split_whitespace() {
             let found = SETTINGS.find(name).map(|setting| setting.name);
@@ -376,6 +387,15 @@ mod tests {
             ("AggregationEnabled", Kind::Bool, Some("true")),
             ("FailIfThrottled", Kind::Bool, Some("false")),
             ("VerifyCertificate", Kind::Bool, Some("true")),
+            ("ReturnUserRecordOnFailure", Kind::Bool, Some("false")),
+            (
+                "UserRecordTimeoutInMillis",
+                Kind::Millis {
+                    min: 0,
+                    max: LONG_MAX,
+                },
+                Some("0"),
+            ),
         ];
         for (name, kind, default) in table {
             let setting = SETTINGS.find(name).unwrap();

@@ -68,7 +68,7 @@ fn assert_true_reason(record: &Record, error: &DeliveryError, damage: &Damage, r
             let lived = record.resolved - record.admitted;
             assert!(lived >= record.setup.ttl, "expired early: {record:?}");
         }
-        DeliveryError::Throttled { attempts } => {
+        DeliveryError::Throttled { attempts, .. } => {
             run.throttled += 1;
             assert!(record.setup.fail_if_throttled, "{record:?}");
             let last = attempts.last().and_then(|attempt| attempt.code.as_deref());
