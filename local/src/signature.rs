@@ -252,11 +252,16 @@ impl<'a> Claim<'a> {
     }
 }
 
+/// What HTTP/2 has in place of a host header.
+const AUTHORITY: &str = ":authority";
+
 /// The request in the one form that is signed.
 fn canonical(head: &Parts, body: &[u8], signed: &str) -> Result<String, Refusal> {
     let names: Vec<&str> = signed.split(';').collect();
     for required in ["host", "x-amz-date"] {
-        if !names.contains(&required) {
+        // The SDK for JavaScript signs HTTP/2's own name of the host.
+        let as_authority = required == "host" && names.contains(&AUTHORITY);
+        if !names.contains(&required) && !as_authority {
             return Err(Refusal::new(
                 "InvalidSignatureException",
                 format!("'{required}' must be a 'SignedHeader' in the AWS Authorization."),
@@ -273,7 +278,7 @@ fn canonical(head: &Parts, body: &[u8], signed: &str) -> Result<String, Refusal>
             .iter()
             .map(|value| trim(&String::from_utf8_lossy(value.as_bytes())))
             .collect();
-        if values.is_empty() && name == "host" {
+        if values.is_empty() && ["host", AUTHORITY].contains(&name) {
             // HTTP/2 has an authority in its place.
             headers.push_str(head.uri.authority().map_or("", |a| a.as_str()));
         } else {
@@ -468,14 +473,25 @@ mod tests {
         scope: (&str, &str),
         body: &[u8],
     ) -> Result<(), Refusal> {
+        let request = Request::post("/").header("host", "localhost:4567");
+        signed_as(request, "host", (id, secret), at, scope, body)
+    }
+
+    fn signed_as(
+        request: ::http::request::Builder,
+        host: &str,
+        (id, secret): (&str, &str),
+        at: &str,
+        scope: (&str, &str),
+        body: &[u8],
+    ) -> Result<(), Refusal> {
         let date = at.get(..8).unwrap_or_default();
-        let mut request = Request::post("/")
-            .header("host", "localhost:4567")
+        let mut request = request
             .header("x-amz-date", at)
             .header("x-amz-target", "Kinesis_20131202.PutRecord")
             .body(())
             .unwrap();
-        let names = "host;x-amz-date;x-amz-target";
+        let names = &format!("{host};x-amz-date;x-amz-target");
         let (head, ()) = request.clone().into_parts();
         let whole = canonical(&head, b"body", names).unwrap();
         let (region, service) = scope;
@@ -494,6 +510,28 @@ mod tests {
             .insert("authorization", authorization.parse().unwrap());
         let (head, ()) = request.into_parts();
         verifier().check(Some(Service::Kinesis), &head, body, NOW)
+    }
+
+    #[test]
+    fn the_authority_of_http2_may_be_signed_by_either_name() {
+        let now = "20150830T123600Z";
+        let good = ("us-east-1", "kinesis");
+        let sign = |uri: &str, name| {
+            let request = Request::post(uri);
+            signed_as(request, name, (ID, SECRET), now, good, b"body")
+        };
+        for name in ["host", ":authority"] {
+            assert_eq!(sign("http://localhost:4567/", name), Ok(()), "{name}");
+        }
+        let request = Request::post("http://localhost:4567/").body(()).unwrap();
+        let (head, ()) = request.into_parts();
+        let refused = canonical(&head, b"", "x-amz-date").unwrap_err();
+        assert_eq!(refused.code, "InvalidSignatureException");
+        assert!(
+            refused.message.contains("'host' must be"),
+            "{}",
+            refused.message
+        );
     }
 
     #[test]

@@ -300,8 +300,14 @@ async fn a_stream_is_known_by_its_id_too() {
     )
     .await;
     for (operation, body) in [
-        ("ListStreamConsumers", json!({"StreamARN": arn, "StreamId": 5})),
-        ("ListTagsForResource", json!({"ResourceARN": arn, "StreamId": 5})),
+        (
+            "ListStreamConsumers",
+            json!({"StreamARN": arn, "StreamId": 5}),
+        ),
+        (
+            "ListTagsForResource",
+            json!({"ResourceARN": arn, "StreamId": 5}),
+        ),
         ("ListShards", json!({"StreamName": "s", "StreamId": 5})),
     ] {
         let (code, _) = bad(&local, operation, body).await;
