@@ -45,7 +45,7 @@ NEVER_TOLD = {
     *(
         f"SubscribeToShard.EventStream.{name}"
         for name in MODEL.operation_model("SubscribeToShard").output_shape.members["EventStream"].members
-        if name.endswith("Exception")
+        if name != "SubscribeToShardEvent"
     ),
 }
 # The last event of a closed shard has no continuation, though the model requires one: that is how

@@ -335,6 +335,22 @@ check("rows 4 and 5: SubscribeToShard reads a shard closed before, to its end", 
   await send(new DeregisterStreamConsumerCommand({ ConsumerARN }));
 });
 
+check("row 4: SubscribeToShard reads the open shard as polling does", async () => {
+  const ConsumerARN = await registered(kinesis, (await summary()).StreamARN, "open");
+  const expected = sent.get(SECOND).map(([number]) => number);
+  const found = [];
+  for await (const event of events(kinesis, ConsumerARN, SECOND)) {
+    assert.ok(event.ContinuationSequenceNumber, "an open shard ended");
+    found.push(event);
+    if (numbersOf(found).length >= expected.length) break;
+  }
+  assert.deepEqual(numbersOf(found), expected);
+  const { records } = await read(await iterator(SECOND));
+  const whole = (r) => ({ ...r, Data: Buffer.from(r.Data).toString("base64") });
+  assert.deepEqual(recordsOf(found).map(whole), records.map(whole));
+  await send(new DeregisterStreamConsumerCommand({ ConsumerARN }));
+});
+
 check("row 5: a split under a live subscription", async () => {
   const client = clientOf(process.env.ENDPOINT);
   const StreamName = `${STREAM}-live`;

@@ -30,8 +30,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.function.Consumer;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
@@ -40,20 +38,8 @@ import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.http.Protocol;
 import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
 import software.amazon.awssdk.regions.Region;
-import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
-import software.amazon.awssdk.services.dynamodb.model.AttributeDefinition;
-import software.amazon.awssdk.services.dynamodb.model.AttributeValue;
-import software.amazon.awssdk.services.dynamodb.model.BillingMode;
-import software.amazon.awssdk.services.dynamodb.model.ConditionalCheckFailedException;
-import software.amazon.awssdk.services.dynamodb.model.KeySchemaElement;
-import software.amazon.awssdk.services.dynamodb.model.KeyType;
-import software.amazon.awssdk.services.dynamodb.model.ReturnValue;
-import software.amazon.awssdk.services.dynamodb.model.ReturnValuesOnConditionCheckFailure;
-import software.amazon.awssdk.services.dynamodb.model.ScalarAttributeType;
-import software.amazon.awssdk.services.dynamodb.model.UpdateItemRequest;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.ChildShard;
-import software.amazon.awssdk.services.kinesis.model.ConsumerStatus;
 import software.amazon.awssdk.services.kinesis.model.EncryptionType;
 import software.amazon.awssdk.services.kinesis.model.GetRecordsResponse;
 import software.amazon.awssdk.services.kinesis.model.GetShardIteratorRequest;
@@ -71,7 +57,6 @@ import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
 import software.amazon.awssdk.services.kinesis.model.StreamMode;
 import software.amazon.awssdk.services.kinesis.model.StreamStatus;
 import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEvent;
-import software.amazon.awssdk.services.kinesis.model.SubscribeToShardResponseHandler;
 
 /**
  * The AWS SDK for Java v2 with its Netty client, in CBOR, lives through a stream's whole life: once
@@ -131,8 +116,9 @@ public final class Life {
             good &= checks.runAll("java " + protocol);
             life.kinesis.close();
         }
+        good &= Signed.checks().runAll("java signed");
         Checks checks = new Checks();
-        checks.check("a conditional update: the first wins, the second is told", Life::lease);
+        checks.check("a conditional update: the first wins, the second is told", Lease::race);
         good &= checks.runAll("java dynamodb");
         System.exit(good ? 0 : 1);
     }
@@ -150,6 +136,8 @@ public final class Life {
         checks.check(
                 "rows 4 and 5: SubscribeToShard reads a shard closed before, to its end",
                 this::subscribeToClosed);
+        checks.check(
+                "row 4: SubscribeToShard reads the open shard as polling does", this::subscribeToOpen);
         checks.check("row 5: a split under a live subscription", this::subscribeToLive);
         checks.check("MergeShards: one child with two parents", this::merge);
         checks.check("refusals have their own exceptions", this::refusals);
@@ -342,11 +330,7 @@ public final class Life {
         for (String shard : List.of(FIRST, SECOND)) {
             List<Record> records = new ArrayList<>();
             GetRecordsResponse last = read(trimHorizon(shard), records);
-            List<Sent> got =
-                    records.stream()
-                            .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
-                            .toList();
-            equal(got, sent.get(shard), shard);
+            equal(sentOf(records), sent.get(shard), shard);
             hold(last.nextShardIterator() != null, "an open shard ended");
             for (Record record : records) {
                 recent(record.approximateArrivalTimestamp());
@@ -487,149 +471,34 @@ public final class Life {
         equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
     }
 
-    /** A consumer of the stream, ACTIVE; its ARN. */
-    private static String registered(KinesisAsyncClient client, String streamArn, String name) {
-        String consumer =
-                get(client.registerStreamConsumer(r -> r.streamARN(streamArn).consumerName(name)))
-                        .consumer()
-                        .consumerARN();
-        return until(
-                name + " is ACTIVE",
-                () ->
-                        get(client.describeStreamConsumer(r -> r.consumerARN(consumer)))
-                                        .consumerDescription()
-                                        .consumerStatus()
-                                        .equals(ConsumerStatus.ACTIVE)
-                                ? Optional.of(consumer)
-                                : Optional.empty());
-    }
-
-    /** Reads a shard from its begin to the end of the subscription, which has a bound. */
-    private static void subscribe(
-            KinesisAsyncClient client, String consumer, Consumer<SubscribeToShardEvent> each) {
-        SubscribeToShardResponseHandler handler =
-                SubscribeToShardResponseHandler.builder()
-                        .subscriber(event -> each.accept((SubscribeToShardEvent) event))
-                        .build();
-        get(
-                client.subscribeToShard(
-                        r ->
-                                r.consumerARN(consumer)
-                                        .shardId(FIRST)
-                                        .startingPosition(
-                                                p -> p.type(ShardIteratorType.TRIM_HORIZON)),
-                        handler));
-    }
-
-    private static List<Record> recordsOf(List<SubscribeToShardEvent> found) {
-        return found.stream().flatMap(e -> e.records().stream()).toList();
-    }
-
-    private static List<String> numbersOf(List<SubscribeToShardEvent> found) {
-        return recordsOf(found).stream().map(Record::sequenceNumber).toList();
-    }
-
-    /** Children, and no continuation, on the last event alone. */
-    private static void endsWithChildren(List<SubscribeToShardEvent> found, List<Shard> children) {
-        hold(!found.isEmpty(), "no events");
-        for (SubscribeToShardEvent event : found.subList(0, found.size() - 1)) {
-            hold(event.continuationSequenceNumber() != null, "no continuation before the end");
-            equal(event.childShards(), List.of(), "children before the end");
-        }
-        SubscribeToShardEvent last = found.get(found.size() - 1);
-        equal(last.continuationSequenceNumber(), null, "continuation at the end");
-        equal(last.millisBehindLatest(), 0L, "lag at the end");
-        List<ChildShard> expected =
-                children.stream()
-                        .map(
-                                c ->
-                                        ChildShard.builder()
-                                                .shardId(c.shardId())
-                                                .parentShards(FIRST)
-                                                .hashKeyRange(c.hashKeyRange())
-                                                .build())
-                        .toList();
-        equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
-    }
-
     private void subscribeToClosed() {
-        String consumer = registered(kinesis, summary().streamARN(), "closed");
-        List<SubscribeToShardEvent> found = new CopyOnWriteArrayList<>();
-        subscribe(kinesis, consumer, found::add);
-        List<Sent> got =
-                recordsOf(found).stream()
-                        .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
-                        .toList();
-        equal(got, sent.get(FIRST), "records");
-        endsWithChildren(found, shards().subList(2, 4));
+        String consumer = FanOut.registered(kinesis, summary().streamARN(), "closed");
+        List<SubscribeToShardEvent> found = FanOut.toTheEnd(kinesis, consumer, FIRST);
+        equal(sentOf(FanOut.recordsOf(found)), sent.get(FIRST), "records");
+        FanOut.endsWithChildren(found, FIRST, shards().subList(2, 4));
         get(kinesis.deregisterStreamConsumer(r -> r.consumerARN(consumer)));
     }
 
+    private void subscribeToOpen() {
+        String consumer = FanOut.registered(kinesis, summary().streamARN(), "open");
+        List<Sent> expected = sent.get(SECOND);
+        List<Record> read = FanOut.first(kinesis, consumer, SECOND, expected.size());
+        equal(sentOf(read), expected, "records by fan-out");
+        List<Record> polled = new ArrayList<>();
+        read(trimHorizon(SECOND), polled);
+        equal(read, polled, "what polling gives, arrival times too");
+        get(kinesis.deregisterStreamConsumer(r -> r.consumerARN(consumer)));
+    }
+
+    private static List<Sent> sentOf(List<Record> records) {
+        return records.stream()
+                .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
+                .toList();
+    }
+
     private void subscribeToLive() {
-        String name = stream + "-live";
         try (KinesisAsyncClient client = clientOf(Checks.ENDPOINT)) {
-            get(client.createStream(r -> r.streamName(name).shardCount(1)));
-            StreamDescriptionSummary active =
-                    until(
-                            name + " is ACTIVE",
-                            () ->
-                                    Optional.of(
-                                                    get(client.describeStreamSummary(
-                                                                    r -> r.streamName(name)))
-                                                            .streamDescriptionSummary())
-                                            .filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
-            String consumer = registered(client, active.streamARN(), "live");
-            List<String> numbers = new CopyOnWriteArrayList<>();
-            List<SubscribeToShardEvent> found = new CopyOnWriteArrayList<>();
-            Runnable add =
-                    () ->
-                            numbers.add(
-                                    get(client.putRecord(
-                                                    r ->
-                                                            r.streamName(name)
-                                                                    .partitionKey("k")
-                                                                    .data(
-                                                                            SdkBytes.fromUtf8String(
-                                                                                    "x"))))
-                                            .sequenceNumber());
-            add.run();
-            Thread writer =
-                    new Thread(
-                            () -> {
-                                // Each is read before the next is written: so they come as news.
-                                for (int i = 1; i <= 3; i++) {
-                                    int read = i;
-                                    until(
-                                            read + " are read",
-                                            () ->
-                                                    Optional.of(found)
-                                                            .filter(
-                                                                    f ->
-                                                                            numbersOf(f).size()
-                                                                                    == read));
-                                    if (i < 3) {
-                                        add.run();
-                                    }
-                                }
-                                get(
-                                        client.splitShard(
-                                                r ->
-                                                        r.streamName(name)
-                                                                .shardToSplit(FIRST)
-                                                                .newStartingHashKey(
-                                                                        BigInteger.TWO
-                                                                                .pow(127)
-                                                                                .toString())));
-                            });
-            writer.setDaemon(true);
-            writer.start();
-            subscribe(client, consumer, found::add);
-            equal(numbersOf(found), numbers, "records");
-            equal(numbers.size(), 3, "records");
-            endsWithChildren(
-                    found,
-                    get(client.listShards(r -> r.streamName(name))).shards().subList(1, 3));
-            get(client.deleteStream(r -> r.streamName(name).enforceConsumerDeletion(true)));
+            FanOut.splitMeanwhile(client, stream + "-live");
         }
     }
 
@@ -762,67 +631,5 @@ public final class Life {
         refused(
                 "ResourceNotFoundException",
                 () -> kinesis.describeStreamSummary(r -> r.streamName(stream)));
-    }
-
-    private static void lease() {
-        try (DynamoDbAsyncClient dynamo =
-                DynamoDbAsyncClient.builder()
-                        .endpointOverride(Checks.ENDPOINT)
-                        .region(Region.US_EAST_1)
-                        .credentialsProvider(Checks.credentials("java"))
-                        .overrideConfiguration(
-                                o -> o.retryStrategy(AwsRetryStrategy.doNotRetry()))
-                        .build()) {
-            String table = "leases-java";
-            get(
-                    dynamo.createTable(
-                            r ->
-                                    r.tableName(table)
-                                            .keySchema(
-                                                    KeySchemaElement.builder()
-                                                            .attributeName("leaseKey")
-                                                            .keyType(KeyType.HASH)
-                                                            .build())
-                                            .attributeDefinitions(
-                                                    AttributeDefinition.builder()
-                                                            .attributeName("leaseKey")
-                                                            .attributeType(ScalarAttributeType.S)
-                                                            .build())
-                                            .billingMode(BillingMode.PAY_PER_REQUEST)));
-            get(
-                    dynamo.waiter()
-                            .waitUntilTableExists(
-                                    r -> r.tableName(table),
-                                    Checks::shortly));
-            Map<String, AttributeValue> key =
-                    Map.of("leaseKey", AttributeValue.fromS("shardId-000000000000"));
-            Map<String, AttributeValue> first = new HashMap<>(key);
-            first.put("leaseCounter", AttributeValue.fromN("1"));
-            get(dynamo.putItem(r -> r.tableName(table).item(first)));
-            UpdateItemRequest update =
-                    UpdateItemRequest.builder()
-                            .tableName(table)
-                            .key(key)
-                            .updateExpression("SET leaseCounter = leaseCounter + :one")
-                            .conditionExpression("leaseCounter = :seen")
-                            .expressionAttributeValues(
-                                    Map.of(
-                                            ":one", AttributeValue.fromN("1"),
-                                            ":seen", AttributeValue.fromN("1")))
-                            .returnValues(ReturnValue.ALL_NEW)
-                            .returnValuesOnConditionCheckFailure(
-                                    ReturnValuesOnConditionCheckFailure.ALL_OLD)
-                            .build();
-            Map<String, AttributeValue> second = new HashMap<>(first);
-            second.put("leaseCounter", AttributeValue.fromN("2"));
-            equal(get(dynamo.updateItem(update)).attributes(), second, "after the first update");
-            try {
-                get(dynamo.updateItem(update));
-                throw new AssertionError("a stale condition was accepted");
-            } catch (ConditionalCheckFailedException error) {
-                equal(error.item(), second, "what the loser is told");
-            }
-            get(dynamo.deleteTable(r -> r.tableName(table)));
-        }
     }
 }
