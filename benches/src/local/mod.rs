@@ -8,7 +8,7 @@
 //!
 //! | Row | What is done | Target |
 //! | --- | --- | --- |
-//! | `put` | PutRecords of 500 x 1 KiB, 8 connections, 8 shards; records per CPU-s over the peer's | 4 |
+//! | `put` | 500,000 records stored by PutRecords of 500 x 1 KiB, 8 connections, 8 shards; records per CPU-s over the peer's | 4 |
 //! | `get` | GetRecords of 1 KiB records, 8 connections, each reading one iterator again and again, pages of 1,000 and of 10,000; records per CPU-s over the peer's | 2 |
 //! | `shards` | PutRecord, PutRecords of 100, and a page of ListShards (the first, and the last ten shards) on 10,000 shards; CPU over the same on 10 | 1, within 25 % (PutRecords: stated, since it touches a hundred shards in place of ten) |
 //! | `memory` | 1 GiB of payload stored; growth of the server's resident memory over that payload | 1.15 with 1 KiB records; others stated |

@@ -49,19 +49,19 @@ impl Sequence {
                 *limb += field * worth;
             }
         }
-        let mut digits = [b'0'; LIMBS * LIMB_DIGITS];
+        let mut places = [[b'0'; LIMB_DIGITS]; LIMBS];
         let mut carry = 0;
-        for (limb, digits) in limbs.into_iter().zip(digits.rchunks_exact_mut(LIMB_DIGITS)) {
+        for (limb, place) in limbs.into_iter().zip(places.iter_mut().rev()) {
             let limb = limb + carry;
             carry = limb / LIMB;
-            let mut rest = limb % LIMB;
-            for digit in digits.iter_mut().rev() {
-                // Below ten.
-                *digit += u8::try_from(rest % 10).unwrap_or_default();
-                rest /= 10;
-            }
+            let limb = limb % LIMB;
+            let [_, a] = pair(limb / 1_000_000);
+            let [b, c] = pair(limb / 10_000 % 100);
+            let [d, e] = pair(limb / 100 % 100);
+            let [f, g] = pair(limb % 100);
+            *place = [a, b, c, d, e, f, g];
         }
-        Digits(digits)
+        Digits(places)
     }
 
     /// Reads a decimal number; none if it does not have this shape.
@@ -115,6 +115,31 @@ const AT_144: [u64; LIMBS] = power_of_two(144);
 const AT_148: [u64; LIMBS] = power_of_two(148);
 const AT_184: [u64; LIMBS] = power_of_two(184);
 
+/// The numbers below a hundred as two digits each.
+const PAIRS: [[u8; 2]; 100] = pairs();
+
+fn pair(number: u64) -> [u8; 2] {
+    let place = usize::try_from(number).unwrap_or(usize::MAX);
+    PAIRS.get(place).copied().unwrap_or([b'0'; 2])
+}
+
+#[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+const fn pairs() -> [[u8; 2]; 100] {
+    let mut pairs = [[b'0'; 2]; 100];
+    let (mut at, mut tens, mut ones) = (0, b'0', b'0');
+    while at < pairs.len() {
+        pairs[at] = [tens, ones];
+        at += 1;
+        if ones == b'9' {
+            tens += 1;
+            ones = b'0';
+        } else {
+            ones += 1;
+        }
+    }
+    pairs
+}
+
 #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
 const fn power_of_two(exponent: u32) -> [u64; LIMBS] {
     let mut limbs = [0; LIMBS];
@@ -135,12 +160,12 @@ const fn power_of_two(exponent: u32) -> [u64; LIMBS] {
 
 /// A sequence number as text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Digits([u8; LIMBS * LIMB_DIGITS]);
+pub(crate) struct Digits([[u8; LIMB_DIGITS]; LIMBS]);
 
 impl Digits {
     pub(crate) fn as_str(&self) -> &str {
         // They are digits.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.0.as_flattened()).unwrap_or_default()
     }
 }
 

@@ -107,12 +107,11 @@ impl Kinesis {
         let keys = self.place(&state, entries, listed)?;
         let mut routed = Vec::with_capacity(entries.len());
         for (position, key) in keys.into_iter().enumerate() {
-            let shard = match key {
+            let place = match key {
                 Some(key) => state.route(key),
                 None => state.in_turn(stream.turn.fetch_add(1, Ordering::Relaxed)),
             };
-            let shard = shard.ok_or_else(|| self.no_stream(&stream.name))?;
-            routed.push((shard.index, position));
+            routed.push((place, position));
         }
         // Entries of one shard keep their order.
         routed.sort_unstable();
@@ -120,7 +119,7 @@ impl Kinesis {
         outcomes.resize_with(entries.len(), || None);
         let mut ready = Vec::new();
         for group in routed.chunk_by(|a, b| a.0 == b.0) {
-            let shard = group.first().and_then(|(index, _)| state.shard(*index));
+            let shard = group.first().and_then(|(place, _)| state.open_at(*place));
             let shard = shard.ok_or_else(|| self.no_stream(&stream.name))?;
             let group = group.iter().filter_map(|(_, position)| {
                 let entry = entries.get(*position)?;
