@@ -76,6 +76,14 @@ impl AnswerBody {
         }
     }
 
+    /// The same with what `keep` makes of a whole body; none when it makes none.
+    pub(crate) fn kept_in(mut self, keep: impl FnOnce(Bytes) -> Option<Bytes>) -> Option<Self> {
+        if let Kind::Whole(bytes) = &mut self.kind {
+            *bytes = keep(std::mem::take(bytes))?;
+        }
+        Some(self)
+    }
+
     /// The same, but it breaks off or drags on.
     pub(crate) fn cut(self, cut: Option<Cut>) -> Self {
         Self { cut, ..self }

@@ -3,5 +3,6 @@
 pub(crate) mod control_path;
 pub(crate) mod date;
 mod patience;
+mod room;
 pub(crate) mod server;
 pub(crate) mod tls;
