@@ -19,6 +19,8 @@ pub struct AnswerBody {
     kind: Kind,
     /// Ends the body early, without an error.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Lets the body break off.
+    severed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     cut: Option<Cut>,
     /// What a trickle holds back, and until when.
     held: Option<(Bytes, Pin<Box<Sleep>>)>,
@@ -52,6 +54,7 @@ impl AnswerBody {
         Self {
             kind: Kind::Whole(bytes.into()),
             end: None,
+            severed: None,
             cut: None,
             held: None,
             broken: None,
@@ -62,6 +65,7 @@ impl AnswerBody {
         Self {
             kind: Kind::Events(Box::new(subscription)),
             end: None,
+            severed: None,
             cut: None,
             held: None,
             broken: None,
@@ -72,6 +76,17 @@ impl AnswerBody {
     pub(crate) fn ending_with(self, end: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             end: matches!(self.kind, Kind::Events(_)).then(|| Box::pin(end) as _),
+            ..self
+        }
+    }
+
+    /// The same, but events break off, as if the connection were lost, when `severed` is over.
+    pub(crate) fn breaking_with(
+        self,
+        severed: impl FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Self {
+        Self {
+            severed: matches!(self.kind, Kind::Events(_)).then(severed),
             ..self
         }
     }
@@ -139,6 +154,7 @@ impl AnswerBody {
         if part.is_none() {
             self.kind = Kind::Ended;
             self.end = None;
+            self.severed = None;
         }
         Poll::Ready(part)
     }
@@ -175,6 +191,14 @@ impl Body for AnswerBody {
                 return Poll::Ready(Some(Err(ConnectionLost)));
             }
             None => {}
+        }
+        if let Some(severed) = &mut body.severed
+            && severed.as_mut().poll(cx).is_ready()
+        {
+            body.severed = None;
+            body.held = None;
+            body.kind = Kind::Ended;
+            return Poll::Ready(Some(Err(ConnectionLost)));
         }
         if body.held.is_none() {
             match body.poll_part(cx) {

@@ -23,6 +23,7 @@ pub(crate) struct Answer {
 }
 
 /// A request on its way through: what the journal and the faults are told.
+#[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) service: Option<Service>,
     pub(crate) operation: String,
@@ -65,7 +66,16 @@ impl Local {
             return Err(ConnectionLost);
         }
         self.note(visit, Some(&answer));
-        answer.body = answer.body.cut(plan.cut);
+        answer.body = answer.body.cut(plan.cut).breaking_with(|| {
+            let (local, visit) = (self.clone(), visit.clone());
+            Box::pin(async move {
+                local.faults().severed(&visit.call()).await;
+                tracing::debug!(
+                    operation = visit.operation,
+                    "a partition broke an answer off"
+                );
+            })
+        });
         Ok(self.respond(visit, answer, plan.skew))
     }
 

@@ -7,7 +7,9 @@ use crate::service::Service;
 use parking_lot::Mutex;
 use runtime::Chance;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How many faults that are spent stay listed.
 const SPENT: usize = 100;
@@ -165,7 +167,7 @@ impl Fault {
     }
 
     /// Cuts one caller off: nothing that is signed with this access key id has an effect or an
-    /// answer.
+    /// answer, and its open subscriptions break off.
     #[must_use]
     pub fn partition(caller: impl Into<String>) -> Self {
         Self::every("*", FaultAction::Refuse).by(caller)
@@ -282,6 +284,8 @@ pub struct FaultStatus {
 pub struct Faults {
     chance: Chance,
     rules: Mutex<Rules>,
+    /// Told when a fault was added.
+    added: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -307,6 +311,7 @@ impl Faults {
         Self {
             chance,
             rules: Mutex::default(),
+            added: Arc::default(),
         }
     }
 
@@ -326,6 +331,8 @@ impl Faults {
             struck: 0,
             waiting: true,
         });
+        drop(rules);
+        self.added.notify_waiters();
         id
     }
 
@@ -380,6 +387,48 @@ impl Faults {
         (rules.freezes, wanted)
     }
 
+    /// Waits until a partition of its caller is added that strikes a call whose answer is still under
+    /// way, and counts it.
+    pub(crate) async fn severed(&self, call: &Call<'_>) {
+        loop {
+            // What is added from now on is not missed.
+            let added = self.added.notified();
+            if self.severs(call) {
+                return;
+            }
+            added.await;
+        }
+    }
+
+    /// Only what cuts a caller off from everything reaches into an answer that is under way.
+    fn severs(&self, call: &Call<'_>) -> bool {
+        let mut rules = self.rules.lock();
+        let position = rules.waiting.iter().position(|rule| {
+            let Fault {
+                operation,
+                nth,
+                action,
+                caller,
+                probability,
+                ..
+            } = &rule.fault;
+            operation == "*"
+                && *nth == Nth::Every
+                && *action == FaultAction::Refuse
+                && caller.is_some()
+                && *probability >= 1.0
+                && rule.fault.matches(call)
+        });
+        let Some(position) = position else {
+            return false;
+        };
+        if let Some(rule) = rules.waiting.get_mut(position) {
+            rule.seen += 1;
+        }
+        rules.count_strike(position);
+        true
+    }
+
     /// Counts a call, and gives what strikes it.
     pub(crate) fn strike(&self, call: &Call<'_>) -> Option<FaultAction> {
         let mut rules = self.rules.lock();
@@ -397,25 +446,35 @@ impl Faults {
                 && strikes.is_none()
                 && (rule.fault.probability >= 1.0 || self.chance.happens(rule.fault.probability))
             {
-                rule.struck += 1;
-                let spent = match rule.fault.nth {
-                    Nth::Once(_) => true,
-                    Nth::Every => rule.fault.times.is_some_and(|times| rule.struck >= times),
-                };
-                strikes = Some((position, rule.fault.action.clone(), spent));
+                strikes = Some((position, rule.fault.action.clone()));
             }
         }
-        let (position, action, spent) = strikes?;
-        rules.struck += 1;
-        if spent {
-            let mut rule = rules.waiting.remove(position);
-            rule.waiting = false;
-            if rules.spent.len() == SPENT {
-                rules.spent.pop_front();
-            }
-            rules.spent.push_back(rule);
-        }
+        let (position, action) = strikes?;
+        rules.count_strike(position);
         Some(action)
+    }
+}
+
+impl Rules {
+    /// Counts that a rule has struck, and sets it aside when it is spent.
+    fn count_strike(&mut self, position: usize) {
+        let Some(rule) = self.waiting.get_mut(position) else {
+            return;
+        };
+        self.struck += 1;
+        rule.struck += 1;
+        let spent = match rule.fault.nth {
+            Nth::Once(_) => true,
+            Nth::Every => rule.fault.times.is_some_and(|times| rule.struck >= times),
+        };
+        if spent {
+            let mut rule = self.waiting.remove(position);
+            rule.waiting = false;
+            if self.spent.len() == SPENT {
+                self.spent.pop_front();
+            }
+            self.spent.push_back(rule);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The binary: says where it listens, serves, and stops when told to.
 
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -46,6 +47,7 @@ fn it_serves_the_streams_it_was_given_and_stops_on_sigterm() {
     assert_eq!(next(), "stream orders with 4 shards is ACTIVE");
     assert_eq!(next(), format!("export AWS_ENDPOINT_URL=http://{addr}"));
     assert_eq!(next(), "export AWS_REGION=us-east-1");
+    assert_eq!(next(), "export AWS_DEFAULT_REGION=us-east-1");
     assert!(next().starts_with("export AWS_ACCESS_KEY_ID="));
     assert!(next().starts_with("export AWS_SECRET_ACCESS_KEY="));
     let mut socket = TcpStream::connect(&addr).unwrap();
@@ -161,5 +163,117 @@ fn what_cannot_be_served_is_named_and_fails() {
         assert!(!output.status.success());
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(named), "{text}");
+    }
+}
+
+/// The lines that are printed once it listens, and where that is.
+fn introduction(running: &mut Running, count: usize) -> (Vec<String>, String) {
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let lines: Vec<String> = (0..count).map(|_| lines.next().unwrap().unwrap()).collect();
+    let addr = lines[0].rsplit_once("://").unwrap().1.to_owned();
+    (lines, addr)
+}
+
+#[test]
+fn what_to_paste_is_printed_for_each_client() {
+    let arguments = [
+        "--port", "0", "--stream", "orders:4", "--stream", "clicks:1",
+    ];
+    let arguments = [&arguments[..], &["--region", "eu-west-1"]].concat();
+    let mut running = Running(start(&arguments).spawn().unwrap());
+    let (lines, addr) = introduction(&mut running, 14);
+    let expected = format!(
+        "\
+kinesis-local is listening on http://{addr}
+stream orders with 4 shards is ACTIVE
+stream clicks with 1 shards is ACTIVE
+export AWS_ENDPOINT_URL=http://{addr}
+export AWS_REGION=eu-west-1
+export AWS_DEFAULT_REGION=eu-west-1
+export AWS_ACCESS_KEY_ID=local
+export AWS_SECRET_ACCESS_KEY=local
+# AWS CLI
+aws --endpoint-url http://{addr} --region eu-west-1 kinesis describe-stream-summary --stream-name orders
+# boto3 (Python)
+#   boto3.client(\"kinesis\", endpoint_url=\"http://{addr}\", region_name=\"eu-west-1\", \
+aws_access_key_id=\"local\", aws_secret_access_key=\"local\")
+# AWS SDK for Java 2
+#   KinesisAsyncClient.builder().endpointOverride(URI.create(\"http://{addr}\")).region(Region.of(\"eu-west-1\"))\
+.credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create(\"local\", \"local\"))).build()"
+    );
+    assert_eq!(lines.join("\n"), expected);
+}
+
+/// The body of a good answer.
+fn call(addr: &str, operation: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let mut socket = TcpStream::connect(addr).unwrap();
+    write!(
+        socket,
+        "POST / HTTP/1.1\r\nHost: local\r\nX-Amz-Target: Kinesis_20131202.{operation}\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\
+         \r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn the_oldest_records_give_way_when_memory_is_full() {
+    let arguments = ["--port", "0", "--stream", "s:1", "--max-bytes", "100KiB"];
+    let mut running = Running(start(&arguments).spawn().unwrap());
+    let (_, addr) = introduction(&mut running, 13);
+    let data = "A".repeat(4_000);
+    for n in 0..100 {
+        let record = json!({"StreamName": "s", "PartitionKey": n.to_string(), "Data": data});
+        call(&addr, "PutRecord", &record);
+    }
+    let start = json!({"StreamName": "s", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = call(&addr, "GetShardIterator", &start);
+    let page = call(
+        &addr,
+        "GetRecords",
+        &json!({"ShardIterator": iterator["ShardIterator"]}),
+    );
+    let left: Vec<u32> = page["Records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["PartitionKey"].as_str().unwrap().parse().unwrap())
+        .collect();
+    // The newest of them, without a hole: 3,000 bytes each, and what it takes to keep them.
+    let first = left[0];
+    assert_eq!(left, (first..100).collect::<Vec<_>>());
+    assert!((20..=33).contains(&left.len()), "{}", left.len());
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_with_the_remedy() {
+    for (arguments, remedy) in [
+        (vec!["--port", "70000"], "0..=65535"),
+        (vec!["--host", "nowhere"], "--host"),
+        (vec!["--stream", "orders"], "NAME:SHARDS, such as orders:4"),
+        (vec!["--max-bytes", "lots"], "such as 512MiB, 2GiB"),
+        (
+            vec!["--fault", "op=PutRecords"],
+            "does not say what happens",
+        ),
+        (vec!["--fault", "opp=PutRecords,throttle"], "op"),
+        (vec!["--verify-signatures", "AKID"], "KEY:SECRET"),
+        (vec!["--no-limit"], "--no-limits"),
+        (vec!["--without", "shard-write"], "shard-writes"),
+        (vec!["--tls-cert", "a.pem"], "--tls-key"),
+    ] {
+        let output = start(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.stdout, b"");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(remedy), "{arguments:?}: {text}");
     }
 }

@@ -35,7 +35,8 @@ async fn exchange(
         body.len()
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    socket.write_all(body).await.unwrap();
+    // It may be refused before all is written.
+    let _ = socket.write_all(body).await;
     let mut answer = Vec::new();
     // A reset is a lost connection too.
     let _ = socket.read_to_end(&mut answer).await;

@@ -8,6 +8,8 @@ mod control_path;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod recorders;
 #[cfg(test)]
 mod rules;
