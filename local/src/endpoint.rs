@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::signature::Verifier;
 use crate::visit::{Answer, Visit, refused};
+use crate::wire::buffers::Buffers;
 use crate::wire::{Encoding, Fields};
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, header};
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     faults: Faults,
     pub(crate) journal: Journal,
     chance: Chance,
+    buffers: Buffers,
     pub(crate) clock: Arc<dyn WallClock>,
 }
 
@@ -98,6 +100,7 @@ impl Local {
                 faults: Faults::seeded(chance.fork()),
                 journal: Journal::new(options.journal),
                 chance,
+                buffers: Buffers::default(),
                 clock,
             }),
         })
@@ -275,9 +278,14 @@ impl Local {
             let subscription = kinesis.subscribe(fields, twist, encoding)?;
             (EVENT_STREAM, AnswerBody::events(subscription))
         } else {
-            let mut out = encoding.writer();
-            kinesis.call(operation, fields, twist, &mut *out)?;
-            (encoding.content_type(), AnswerBody::whole(out.finish()))
+            let large = operation == Operation::GetRecords;
+            let buffers = &self.inner.buffers;
+            let buffer = if large { buffers.take() } else { Vec::new() };
+            let mut out = encoding.writer_into(buffer);
+            let called = kinesis.call(operation, fields, twist, &mut *out);
+            let answer = buffers.lend(out.finish());
+            called?;
+            (encoding.content_type(), AnswerBody::whole(answer))
         };
         Ok(Answer {
             status: 200,

@@ -143,9 +143,10 @@ fn more(
 #[derive(Debug)]
 pub(crate) struct CborWriter(Encoder<Vec<u8>>);
 
-impl Default for CborWriter {
-    fn default() -> Self {
-        Self(Encoder::new(Vec::new()))
+impl CborWriter {
+    /// Writes behind what is in a buffer.
+    pub(crate) fn into(buffer: Vec<u8>) -> Self {
+        Self(Encoder::new(buffer))
     }
 }
 
@@ -162,7 +163,7 @@ impl Emit for CborWriter {
         self.0.end().ok();
     }
 
-    fn key(&mut self, name: &str) {
+    fn key(&mut self, name: &'static str) {
         self.0.str(name).ok();
     }
 
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_written_document_has_byte_strings_and_tagged_milliseconds() {
-        let mut out: Box<dyn Emit + Send> = Box::new(CborWriter::default());
+        let mut out: Box<dyn Emit + Send> = Box::new(CborWriter::into(Vec::new()));
         out.begin_map();
         out.key("D");
         out.blob(&[1, 2]);

@@ -9,8 +9,8 @@ pub(crate) trait Emit {
     fn begin_list(&mut self);
     /// Closes the innermost structure or list.
     fn end(&mut self);
-    /// Names the next value of a structure.
-    fn key(&mut self, name: &str);
+    /// Names the next value of a structure. Names need no escapes.
+    fn key(&mut self, name: &'static str);
     /// Writes a string.
     fn text(&mut self, value: &str);
     /// Writes a whole number.
@@ -31,44 +31,44 @@ pub(crate) trait Emit {
 /// Members of a structure in one call each.
 impl dyn Emit + Send + '_ {
     /// A string member.
-    pub(crate) fn text_member(&mut self, name: &str, value: &str) {
+    pub(crate) fn text_member(&mut self, name: &'static str, value: &str) {
         self.key(name);
         self.text(value);
     }
 
     /// A string member, left out when there is none.
-    pub(crate) fn optional_text_member(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn optional_text_member(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.text_member(name, value);
         }
     }
 
     /// A whole-number member.
-    pub(crate) fn integer_member(&mut self, name: &str, value: u64) {
+    pub(crate) fn integer_member(&mut self, name: &'static str, value: u64) {
         self.key(name);
         self.integer(value);
     }
 
     /// A truth-value member.
-    pub(crate) fn boolean_member(&mut self, name: &str, value: bool) {
+    pub(crate) fn boolean_member(&mut self, name: &'static str, value: bool) {
         self.key(name);
         self.boolean(value);
     }
 
     /// A timestamp member, in milliseconds since the Unix epoch.
-    pub(crate) fn timestamp_member(&mut self, name: &str, millis: u64) {
+    pub(crate) fn timestamp_member(&mut self, name: &'static str, millis: u64) {
         self.key(name);
         self.timestamp(millis);
     }
 
     /// Opens a structure as a member.
-    pub(crate) fn begin_map_member(&mut self, name: &str) {
+    pub(crate) fn begin_map_member(&mut self, name: &'static str) {
         self.key(name);
         self.begin_map();
     }
 
     /// Opens a list as a member.
-    pub(crate) fn begin_list_member(&mut self, name: &str) {
+    pub(crate) fn begin_list_member(&mut self, name: &'static str) {
         self.key(name);
         self.begin_list();
     }

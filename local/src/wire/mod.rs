@@ -2,6 +2,7 @@
 //! that an operation reads and writes once and means the same in both.
 
 pub(crate) mod blob;
+pub(crate) mod buffers;
 pub(crate) mod cbor;
 pub(crate) mod check;
 pub(crate) mod document;
@@ -63,9 +64,14 @@ impl Encoding {
 
     /// A writer of an answer.
     pub(crate) fn writer(self) -> Box<dyn Emit + Send> {
+        self.writer_into(Vec::new())
+    }
+
+    /// A writer of an answer, behind what is in a buffer.
+    pub(crate) fn writer_into(self, buffer: Vec<u8>) -> Box<dyn Emit + Send> {
         match self {
-            Self::Json => Box::new(json::JsonWriter::default()),
-            Self::Cbor => Box::new(cbor::CborWriter::default()),
+            Self::Json => Box::new(json::JsonWriter::into(buffer)),
+            Self::Cbor => Box::new(cbor::CborWriter::into(buffer)),
         }
     }
 

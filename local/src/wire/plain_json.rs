@@ -182,7 +182,44 @@ mod tests {
         assert_eq!(read(b"\"\xc3\""), None);
     }
 
+    /// Documents of any shape, of which some are written as this reader takes them.
+    fn document() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            any::<u64>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            (0..20_000_i64).prop_map(serde_json::Value::from),
+            "[A-Za-z0-9+/=]{0,30}".prop_map(serde_json::Value::from),
+            ".{0,20}".prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+                proptest::collection::btree_map(".{0,6}", inner, 0..5)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn documents_of_any_shape_are_read_as_the_general_reader_does(
+            document in document(),
+            pretty: bool,
+            cut: Option<proptest::sample::Index>,
+        ) {
+            let mut body = match pretty {
+                true => serde_json::to_vec_pretty(&document).unwrap(),
+                false => serde_json::to_vec(&document).unwrap(),
+            };
+            if let Some(cut) = cut {
+                body.truncate(cut.index(body.len()));
+            }
+            agrees(&body)?;
+        }
+
         #[test]
         fn any_bytes_are_read_as_the_general_reader_does(body: Vec<u8>) {
             agrees(&body)?;
