@@ -35,7 +35,7 @@ impl Room {
     /// Waits until a body of this length has room, in order of arrival. It is taken whole before any of
     /// it is read, so that none waits half read for another. What does not say how long it is takes
     /// `most`.
-    pub(super) async fn for_body(&self, body: &impl Body, most: usize) -> Held {
+    pub(super) async fn for_body(&self, body: &(impl Body + Sync), most: usize) -> Held {
         let length = body.size_hint().upper();
         let length = length.map_or(most, |n| usize::try_from(n).unwrap_or(most).min(most));
         let room = if length <= SMALL {
