@@ -256,6 +256,45 @@ def _():
     subscription.close()
 
 
+@check("row 3: a subscription ends after five minutes; its continuation goes on without a gap")
+def _():
+    name = "five-minutes"
+    create(clocked, name, 1)
+    consumer = registered(clocked, name, "patient")
+    sent, found = [], []
+
+    def put(count):
+        for _ in range(count):
+            put = clocked.put_record(StreamName=name, PartitionKey="k", Data=b"%d" % len(sent))
+            sent.append(put["SequenceNumber"])
+
+    put(3)
+    begin = time.monotonic()
+    subscription = subscribe(clocked, consumer, FIRST)
+    stream = events(subscription)
+    while numbers(found) != sent:
+        found.append(next(stream))
+    # At 290 seconds it goes on, at 301 it is over.
+    advance(290 - int(time.monotonic() - begin))
+    put(2)
+    while numbers(found) != sent:
+        found.append(next(stream))
+    advance(11)
+    put(2)
+    found += stream
+    assert not is_end(found[-1]) and not found[-1].get("ChildShards"), found[-1]
+    put(2)
+    last = found[-1]["ContinuationSequenceNumber"]
+    subscription = subscribe(
+        clocked, consumer, FIRST, "AFTER_SEQUENCE_NUMBER", SequenceNumber=last
+    )
+    stream = events(subscription)
+    while len(numbers(found)) < len(sent):
+        found.append(next(stream))
+    equal(numbers(found), sent)
+    subscription.close()
+
+
 @check("row 3: one call a second; within 5 seconds in use; then it takes over")
 def _():
     name = "row3"

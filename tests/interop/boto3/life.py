@@ -238,6 +238,36 @@ def _():
     equal(children, expected)
 
 
+@check("SubscribeToShard: the closed shard to its end, the open one, equal to what polling reads")
+def _():
+    stream = kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]["StreamARN"]
+    consumer = kinesis.register_stream_consumer(StreamARN=stream, ConsumerName="life")
+    consumer = consumer["Consumer"]["ConsumerARN"]
+    until(
+        lambda: kinesis.describe_stream_consumer(ConsumerARN=consumer)["ConsumerDescription"][
+            "ConsumerStatus"
+        ]
+        == "ACTIVE",
+        "the consumer is ACTIVE",
+    )
+    for shard in (FIRST, SECOND):
+        polled, _last = read(kinesis, iterator(kinesis, STREAM, shard))
+        subscription = kinesis.subscribe_to_shard(
+            ConsumerARN=consumer, ShardId=shard, StartingPosition={"Type": "TRIM_HORIZON"}
+        )["EventStream"]
+        pushed, ended, end = [], False, time.monotonic() + 30
+        for event in subscription:
+            assert time.monotonic() < end, f"{len(pushed)} records within 30 s"
+            pushed += event["SubscribeToShardEvent"]["Records"]
+            ended = "ContinuationSequenceNumber" not in event["SubscribeToShardEvent"]
+            if shard == SECOND and len(pushed) >= len(polled):
+                break
+        subscription.close()
+        equal(ended, shard == FIRST, f"the end of {shard}")
+        equal(pushed, polled, shard)
+    kinesis.deregister_stream_consumer(ConsumerARN=consumer)
+
+
 @check("MergeShards: one child with two parents; ranges must touch")
 def _():
     _parent, second, left, right = shards(kinesis, STREAM)

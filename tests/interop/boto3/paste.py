@@ -103,7 +103,7 @@ class Served:
             timeout=60,
         )
         equal(done.returncode, 0, done.stderr[-800:])
-        return int(done.stdout)
+        return int(done.stdout.split()[-1])
 
 
 @check("what is printed for a plain endpoint, pasted: the shell and AWS CLI, boto3, Java")

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import {
   CreateStreamCommand,
+  DeleteStreamCommand,
   DescribeStreamConsumerCommand,
   DescribeStreamSummaryCommand,
   GetRecordsCommand,
@@ -75,6 +76,8 @@ for (const [place, endpoint] of [
         assert.equal(records[0].PartitionKey, "ключ");
         assert.deepEqual(Uint8Array.from(records[0].Data), Data);
       }
+      // A subscription that is left goes on, and with it this process, while its stream is there.
+      await kinesis.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));
       kinesis.destroy();
     });
 

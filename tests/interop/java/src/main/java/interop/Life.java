@@ -5,10 +5,8 @@ import static interop.Checks.THROTTLED;
 import static interop.Checks.equal;
 import static interop.Checks.get;
 import static interop.Checks.hold;
-import static interop.Checks.paced;
 import static interop.Checks.pause;
 import static interop.Checks.refused;
-import static interop.Checks.until;
 
 import java.io.IOException;
 import java.math.BigInteger;
@@ -18,31 +16,18 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
-import java.util.Set;
 import java.util.TreeSet;
-import java.util.concurrent.ConcurrentHashMap;
 import software.amazon.awssdk.core.SdkBytes;
-import software.amazon.awssdk.core.interceptor.Context;
-import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
-import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
-import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.http.Protocol;
-import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
-import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.ChildShard;
 import software.amazon.awssdk.services.kinesis.model.EncryptionType;
 import software.amazon.awssdk.services.kinesis.model.GetRecordsResponse;
-import software.amazon.awssdk.services.kinesis.model.GetShardIteratorRequest;
 import software.amazon.awssdk.services.kinesis.model.ListShardsResponse;
 import software.amazon.awssdk.services.kinesis.model.ProvisionedThroughputExceededException;
 import software.amazon.awssdk.services.kinesis.model.PutRecordResponse;
@@ -62,49 +47,9 @@ import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEvent;
  * The AWS SDK for Java v2 with its Netty client, in CBOR, lives through a stream's whole life: once
  * over HTTP/2 (prior knowledge), once over HTTP/1.1. Expected values come from the API reference.
  */
-public final class Life {
-    private static final String FIRST = "shardId-000000000000";
-    private static final String SECOND = "shardId-000000000001";
-    private static final BigInteger TOP = BigInteger.TWO.pow(128).subtract(BigInteger.ONE);
-
-    /** What was put, as the answer to PutRecord and the request told it. */
-    private record Sent(String number, String key, SdkBytes data) {}
-
-    private final String stream;
-    private final Protocol protocol;
-    private final KinesisAsyncClient kinesis;
-    private final Set<String> contentTypes = ConcurrentHashMap.newKeySet();
-    private final Map<String, List<Sent>> sent = new HashMap<>();
-
+public final class Life extends OneStream {
     private Life(Protocol protocol) {
-        stream = "life-java-" + protocol.name().toLowerCase().replace("_", "");
-        sent.put(FIRST, new ArrayList<>());
-        sent.put(SECOND, new ArrayList<>());
-        this.protocol = protocol;
-        kinesis = clientOf(Checks.SLOW_ENDPOINT);
-    }
-
-    private KinesisAsyncClient clientOf(URI endpoint) {
-        return KinesisAsyncClient.builder()
-                .endpointOverride(endpoint)
-                .region(Region.US_EAST_1)
-                .credentialsProvider(Checks.credentials("java"))
-                .httpClientBuilder(NettyNioAsyncHttpClient.builder().protocol(protocol))
-                .overrideConfiguration(
-                        o ->
-                                o.retryStrategy(AwsRetryStrategy.doNotRetry())
-                                        .addExecutionInterceptor(new Seen()))
-                .build();
-    }
-
-    /** Notes in which encoding both sides speak. */
-    private final class Seen implements ExecutionInterceptor {
-        @Override
-        public void afterTransmission(Context.AfterTransmission seen, ExecutionAttributes ignored) {
-            String asked = seen.httpRequest().firstMatchingHeader("Content-Type").orElse("none");
-            String told = seen.httpResponse().firstMatchingHeader("Content-Type").orElse("none");
-            contentTypes.add(asked + " " + told);
-        }
+        super(protocol);
     }
 
     public static void main(String[] arguments) {
@@ -146,72 +91,6 @@ public final class Life {
         checks.check("DeleteStream: DELETING, then gone", this::delete);
     }
 
-    private StreamDescriptionSummary summary() {
-        return get(kinesis.describeStreamSummary(r -> r.streamName(stream)))
-                .streamDescriptionSummary();
-    }
-
-    private void active() {
-        until(
-                stream + " is ACTIVE",
-                () -> Optional.of(summary()).filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
-    }
-
-    private List<Shard> shards() {
-        return get(kinesis.listShards(r -> r.streamName(stream))).shards();
-    }
-
-    private static List<String> ids(List<Shard> shards) {
-        return shards.stream().map(Shard::shardId).toList();
-    }
-
-    private String iterator(String shard, ShardIteratorType type, String number, Instant time) {
-        GetShardIteratorRequest request =
-                GetShardIteratorRequest.builder()
-                        .streamName(stream)
-                        .shardId(shard)
-                        .shardIteratorType(type)
-                        .startingSequenceNumber(number)
-                        .timestamp(time)
-                        .build();
-        return paced(() -> kinesis.getShardIterator(request)).shardIterator();
-    }
-
-    private String trimHorizon(String shard) {
-        return iterator(shard, ShardIteratorType.TRIM_HORIZON, null, null);
-    }
-
-    private GetRecordsResponse page(String iterator, Integer limit) {
-        return paced(() -> kinesis.getRecords(r -> r.shardIterator(iterator).limit(limit)));
-    }
-
-    /** Reads to the tip or to the end of the shard; gives the last answer. */
-    private GetRecordsResponse read(String iterator, List<Record> into) {
-        for (int pages = 0; pages < 1000; pages++) {
-            GetRecordsResponse answer = page(iterator, null);
-            into.addAll(answer.records());
-            iterator = answer.nextShardIterator();
-            if (iterator == null || answer.millisBehindLatest() == 0) {
-                return answer;
-            }
-        }
-        throw new AssertionError("no end of pages");
-    }
-
-    private PutRecordResponse put(String hashKey, String text) {
-        SdkBytes data = SdkBytes.fromUtf8String(text);
-        PutRecordResponse answer =
-                get(
-                        kinesis.putRecord(
-                                r ->
-                                        r.streamName(stream)
-                                                .partitionKey("key")
-                                                .explicitHashKey(hashKey)
-                                                .data(data)));
-        sent.get(answer.shardId()).add(new Sent(answer.sequenceNumber(), "key", data));
-        return answer;
-    }
-
     private void create() {
         get(kinesis.createStream(r -> r.streamName(stream).shardCount(2)));
         equal(summary().streamStatus(), StreamStatus.CREATING, "status");
@@ -241,11 +120,6 @@ public final class Life {
         hold(
                 get(kinesis.listStreams(r -> r.limit(100))).streamNames().contains(stream),
                 "ListStreams does not name it");
-    }
-
-    private static void recent(Instant moment) {
-        Duration age = Duration.between(moment, Instant.now());
-        hold(age.toMillis() > -1000 && age.toMillis() < 120_000, "age " + age);
     }
 
     private void list() {
@@ -488,12 +362,6 @@ public final class Life {
         read(trimHorizon(SECOND), polled);
         equal(read, polled, "what polling gives, arrival times too");
         get(kinesis.deregisterStreamConsumer(r -> r.consumerARN(consumer)));
-    }
-
-    private static List<Sent> sentOf(List<Record> records) {
-        return records.stream()
-                .map(r -> new Sent(r.sequenceNumber(), r.partitionKey(), r.data()))
-                .toList();
     }
 
     private void subscribeToLive() {
