@@ -99,7 +99,8 @@ impl ProducerBuilder {
             bytes: options.buffered_bytes,
             records: options.buffered_records,
         };
-        let ledger = Ledger::shared(bound, &self.metrics, &self.stream);
+        let percent = options.buffered_per_shard;
+        let ledger = Ledger::shared(bound, percent, &self.metrics, &self.stream);
         ledger.meters.shard_maps.add(1);
         let rules = Arc::new(Rules::new(&options));
         let maker = LaneMaker {
@@ -111,6 +112,7 @@ impl ProducerBuilder {
                 stream: self.stream.clone(),
                 reason: bad.to_string(),
             })?;
+        ledger.admission.set_shards(map.lanes().len());
         let (events, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             stream: Arc::from(self.stream),

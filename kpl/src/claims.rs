@@ -5,7 +5,7 @@
 //! dropped unsettled, because a task was aborted or its runtime ended, settle as closed: a receipt
 //! never waits for ever.
 
-use crate::admission::{Charge, Permit};
+use crate::admission::{Charge, Permit, Seat};
 use crate::error::DeliveryError;
 use crate::record::Record;
 use crate::slot::{Slot, Verdict};
@@ -42,6 +42,7 @@ struct Run {
     bytes: usize,
     arrival: Instant,
     epoch: u64,
+    seat: Seat,
 }
 
 impl Run {
@@ -52,6 +53,7 @@ impl Run {
                 records: self.records,
             },
             epoch: self.epoch,
+            seat: self.seat,
         }
     }
 }
@@ -81,6 +83,8 @@ pub(crate) struct Fresh {
     pub(crate) bytes: usize,
     pub(crate) epoch: u64,
     pub(crate) arrival: Instant,
+    /// The shard's that it is charged to.
+    pub(crate) seat: Seat,
 }
 
 impl Claims {
@@ -110,7 +114,11 @@ impl Claims {
         self.kept.extend(keep);
         self.grow_older(fresh.arrival);
         match self.runs.last_mut() {
-            Some(run) if run.epoch == fresh.epoch && fresh.arrival <= run.arrival => {
+            Some(run)
+                if run.epoch == fresh.epoch
+                    && run.seat == fresh.seat
+                    && fresh.arrival <= run.arrival =>
+            {
                 run.records += 1;
                 run.bytes += fresh.bytes;
             }
@@ -119,6 +127,7 @@ impl Claims {
                 bytes: fresh.bytes,
                 arrival: fresh.arrival + GRAIN,
                 epoch: fresh.epoch,
+                seat: fresh.seat,
             }),
         }
         self.next()
@@ -310,6 +319,7 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Demand;
     use crate::receipt::Receipt;
     use futures::FutureExt;
     use runtime::{Attempt, Metrics};
@@ -320,6 +330,7 @@ mod tests {
                 bytes: 1_000,
                 records: 10,
             },
+            100,
             &Metrics::new(),
             "orders",
         ))
@@ -327,15 +338,12 @@ mod tests {
 
     fn fresh(ledger: &Ledger, bytes: usize) -> Fresh {
         let charge = Charge { bytes, records: 1 };
-        let permit = ledger
-            .admission
-            .acquire(charge)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let seat = 0;
+        let demand = Demand::one(seat, charge);
         Fresh {
             bytes,
-            epoch: permit.epoch,
+            epoch: ledger.admission.try_acquire(&demand).unwrap(),
+            seat,
             arrival: Instant::now(),
         }
     }

@@ -9,7 +9,6 @@ use crate::deadlines::Deadlines;
 use crate::error::DeliveryError;
 use crate::lane::Lane;
 use crate::quiet::Quiet;
-use crate::record::cost;
 use crate::refresh::Refresher;
 use crate::sealed::{Sealed, expires};
 use crate::sender::{Done, send};
@@ -217,7 +216,7 @@ impl Engine {
         let costs = sealed
             .content
             .records()
-            .map(|record| cost(&record.as_user_record(), self.options.keep_records));
+            .map(|record| self.shared.cost(&record.as_user_record()));
         let claims = sealed.claims.take_apart(&attempts, costs);
         for (record, claim) in sealed.content.records().zip(claims) {
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {

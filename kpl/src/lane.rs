@@ -1,5 +1,6 @@
 //! A shard's lane: the one open aggregate for a shard, which callers append to under a short lock.
 
+use crate::admission::Seat;
 use crate::claims::{Claim, Claims, Fresh};
 use crate::deadlines::LaneKey;
 use crate::outcome::Span;
@@ -58,9 +59,17 @@ pub(crate) struct Lane {
     pub(crate) key: LaneKey,
     pub(crate) shard: Arc<str>,
     pub(crate) range: HashRange,
+    /// Where its records are charged.
+    pub(crate) seat: Seat,
     rules: Arc<Rules>,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.ledger.admission.close_seat(self.seat);
+    }
 }
 
 #[derive(Debug)]
@@ -132,6 +141,7 @@ impl Lane {
             key,
             shard,
             range,
+            seat: ledger.admission.open_seat(),
             rules,
             ledger,
             state: Mutex::new(state),
@@ -295,8 +305,7 @@ impl Append<'_> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::admission::Charge;
-    use futures::FutureExt;
+    use crate::admission::{Charge, Demand};
     use runtime::Metrics;
 
     pub(crate) fn ledger() -> Arc<Ledger> {
@@ -305,6 +314,7 @@ pub(crate) mod tests {
                 bytes: 1 << 30,
                 records: 1 << 20,
             },
+            100,
             &Metrics::new(),
             "orders",
         )
@@ -332,21 +342,17 @@ pub(crate) mod tests {
             bytes: data.len(),
             records: 1,
         };
-        let permit = lane
-            .ledger
-            .admission
-            .acquire(charge)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let demand = Demand::one(lane.seat, charge);
+        let epoch = lane.ledger.admission.try_acquire(&demand).unwrap();
         let now = Instant::now();
         let Entry::Open(mut append) = lane.enter(now) else {
             panic!("the lane is open")
         };
         let fresh = Fresh {
             bytes: charge.bytes,
-            epoch: permit.epoch,
+            epoch,
             arrival: now,
+            seat: lane.seat,
         };
         append
             .push(&record, HashKey::of_partition_key(key), fresh, None)
@@ -428,13 +434,8 @@ pub(crate) mod tests {
             bytes: 1,
             records: 1,
         };
-        let early = lane
-            .ledger
-            .admission
-            .acquire(charge)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let demand = Demand::one(lane.seat, charge);
+        let early = lane.ledger.admission.try_acquire(&demand).unwrap();
         lane.ledger.admission.end_epoch();
         let Entry::Open(mut append) = lane.enter(begin) else {
             panic!("the lane is open")
@@ -447,8 +448,9 @@ pub(crate) mod tests {
         };
         let fresh = Fresh {
             bytes: 1,
-            epoch: early.epoch,
+            epoch: early,
             arrival: begin,
+            seat: lane.seat,
         };
         append.push(&record, HashKey::MIN, fresh, None).unwrap();
         let soon = begin + Duration::from_millis(20);

@@ -35,6 +35,7 @@
 
 mod admission;
 mod ages;
+mod batch;
 mod blocking;
 mod builder;
 mod claims;

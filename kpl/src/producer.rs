@@ -1,15 +1,15 @@
 //! The handle that callers hold.
 
 use crate::admission::{Charge, IntakeClosed, NotNow};
+use crate::batch;
 use crate::blocking::BlockingProducer;
 use crate::builder::ProducerBuilder;
-use crate::error::{PutAllError, PutAllReason, PutError};
+use crate::error::{PutAllError, PutError};
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::Record;
 use crate::shared::{Event, Shared};
 use crate::sink::RecordSink;
 use crate::stats::Stats;
-use aggregation::{HashKey, hash_keys};
 use runtime::TaskScope;
 use std::fmt;
 use std::sync::Arc;
@@ -78,8 +78,9 @@ impl Producer {
     }
 
     /// Puts a record. Resolves when the record is admitted, which is when there is room for it within
-    /// `MaxBufferedBytes` and `MaxBufferedRecords`: waiting here is the back-pressure. Callers are
-    /// served in the order of their coming. The receipt resolves when the record is delivered, or
+    /// `MaxBufferedBytes` and `MaxBufferedRecords`, and within the share of them that its shard may take
+    /// (`MaxBufferedPerShard`): waiting here is the back-pressure. Callers are served in the order of
+    /// their coming, but those who wait for a shard at its bound do not hold up the others. The receipt resolves when the record is delivered, or
     /// when that has failed for good.
     ///
     /// # Errors
@@ -93,13 +94,14 @@ impl Producer {
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
-        let charge = shared.charge(&record);
-        match shared.ledger.admission.acquire(charge).await {
-            Ok(permit) => Ok(shared.append(&record, permit, Instant::now())),
-            Err(IntakeClosed) => Err(PutError::Closed {
-                record: Box::new(record),
-            }),
-        }
+        let put = match shared.put_now(&record) {
+            Ok(receipt) => return Ok(receipt),
+            Err((NotNow::Closed, _)) => Err(IntakeClosed),
+            Err((NotNow::Full, demand)) => shared.put_later(&record, demand).await,
+        };
+        put.map_err(|IntakeClosed| PutError::Closed {
+            record: Box::new(record),
+        })
     }
 
     /// Puts a record if there is room for it now. Never waits, and needs no runtime around it. Whoever
@@ -112,16 +114,13 @@ impl Producer {
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
-        match shared.ledger.admission.try_acquire(shared.charge(&record)) {
-            Ok(permit) => Ok(shared.append(&record, permit, Instant::now())),
-            Err(why) => {
-                let record = Box::new(record);
-                Err(match why {
-                    NotNow::Full => PutError::Full { record },
-                    NotNow::Closed => PutError::Closed { record },
-                })
+        shared.put_now(&record).map_err(|(why, _)| {
+            let record = Box::new(record);
+            match why {
+                NotNow::Full => PutError::Full { record },
+                NotNow::Closed => PutError::Closed { record },
             }
-        }
+        })
     }
 
     /// A [`Sink`](futures::Sink) of records over this producer.
@@ -161,7 +160,8 @@ impl Producer {
     }
 
     /// Puts many records with one admission and one receipt: the fast way. The batch is admitted as a
-    /// whole, unless it is larger than a quarter of a bound: then it goes in parts, in its order.
+    /// whole, unless it is larger than a quarter of a bound, or than what one shard may take: then it goes
+    /// in parts, in its order.
     ///
     /// # Errors
     /// [`PutAllError`], which gives back what was not admitted: everything, if any record is too large
@@ -176,7 +176,7 @@ impl Producer {
     ) -> impl Future<Output = Result<BatchReceipt, PutAllError>> + Send {
         let records: Vec<Record> = records.into_iter().collect();
         let shared = Arc::clone(&self.0.shared);
-        async move { put_all(&shared, records).await }
+        async move { batch::put_all(&shared, records).await }
     }
 
     /// Waits until every record that was put before is resolved, those of callers that still wait for
@@ -237,130 +237,5 @@ impl fmt::Debug for Producer {
             .field("stream", &self.stream())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-async fn put_all(shared: &Shared, mut records: Vec<Record>) -> Result<BatchReceipt, PutAllError> {
-    let unacceptable = records
-        .iter()
-        .position(|record| shared.problem(record).is_some());
-    if let Some(index) = unacceptable {
-        let reason = PutAllReason::Unacceptable { index };
-        return Err(PutAllError {
-            reason,
-            records,
-            admitted: None,
-        });
-    }
-    let mut keys = Vec::with_capacity(records.len());
-    all_hash_keys(&records, &mut keys);
-    let mut receipt = BatchReceipt::default();
-    let bound = shared.ledger.admission.bound();
-    let part = Charge {
-        bytes: bound.bytes / 4,
-        records: (bound.records / 4).max(1),
-    };
-    let mut done = 0;
-    while let Some(rest) = records.get(done..).filter(|rest| !rest.is_empty()) {
-        let (count, charge) = first_part(rest, part, shared.keep_records);
-        let Ok(permit) = shared.ledger.admission.acquire(charge).await else {
-            let admitted = (done > 0).then(|| Box::new(receipt));
-            records.drain(..done);
-            return Err(PutAllError {
-                reason: PutAllReason::Closed,
-                records,
-                admitted,
-            });
-        };
-        let now = Instant::now();
-        let (rest, keys) = (rest.get(..count), keys.get(done..));
-        if let (Some(part), Some(keys)) = (rest, keys) {
-            shared.append_all(part, keys, permit, now, done, &mut receipt);
-        }
-        done += count;
-    }
-    Ok(receipt)
-}
-
-/// How many of the first records go together, and what they cost: as many as the bound allows, at
-/// least one.
-fn first_part(records: &[Record], bound: Charge, kept: bool) -> (usize, Charge) {
-    let mut charge = Charge::default();
-    let mut count = 0;
-    for record in records {
-        let bytes = charge.bytes + record.cost(kept);
-        if count > 0 && (bytes > bound.bytes || count + 1 > bound.records) {
-            break;
-        }
-        count += 1;
-        charge = Charge {
-            bytes,
-            records: count,
-        };
-    }
-    (count, charge)
-}
-
-/// The hash key of each record; partition keys are hashed together.
-fn all_hash_keys(records: &[Record], out: &mut Vec<HashKey>) {
-    let hashed: Vec<&str> = records
-        .iter()
-        .filter(|record| record.explicit_hash_key.is_none())
-        .map(|record| record.partition_key.as_str())
-        .collect();
-    if hashed.len() == records.len() {
-        hash_keys(&hashed, out);
-        return;
-    }
-    let mut hashes = Vec::with_capacity(hashed.len());
-    hash_keys(&hashed, &mut hashes);
-    let mut hashes = hashes.into_iter();
-    let key = |record: &Record| record.explicit_hash_key.or_else(|| hashes.next());
-    out.extend(records.iter().filter_map(key));
-    debug_assert_eq!(out.len(), records.len(), "each record has a hash key");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn explicit_hash_keys_stand_between_hashed_ones() {
-        let plain = |key: &str| Record::new(key, "x");
-        let table = [
-            vec![plain("a"), plain("b")],
-            vec![plain("a"), plain("b").explicit_hash_key(7u128), plain("pk")],
-            vec![plain("a").explicit_hash_key(1u128)],
-            Vec::new(),
-        ];
-        for records in table {
-            let mut keys = Vec::new();
-            all_hash_keys(&records, &mut keys);
-            assert_eq!(
-                keys,
-                records.iter().map(Record::hash_key).collect::<Vec<_>>()
-            );
-        }
-    }
-
-    #[test]
-    fn parts_stay_within_the_bound_and_hold_at_least_one_record() {
-        let records: Vec<Record> = (0..5).map(|_| Record::new("k", vec![0; 35])).collect();
-        let cost = records[0].cost(false);
-        assert_eq!(cost, 100);
-        for (bytes, count, expected) in [(250, 9, 2), (1_000, 3, 3), (10, 9, 1), (1_000, 9, 5)] {
-            let (taken, charge) = first_part(
-                &records,
-                Charge {
-                    bytes,
-                    records: count,
-                },
-                false,
-            );
-            assert_eq!(
-                (taken, charge.bytes, charge.records),
-                (expected, expected * cost, expected)
-            );
-        }
     }
 }

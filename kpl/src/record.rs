@@ -69,10 +69,6 @@ impl Record {
         hash_key(&self.view())
     }
 
-    pub(crate) fn cost(&self, kept: bool) -> usize {
-        cost(&self.view(), kept)
-    }
-
     /// What is wrong with the record, if anything.
     pub(crate) fn problem(&self, aggregation: bool, data_limit: usize) -> Option<Problem> {
         let key = self.partition_key.as_str();

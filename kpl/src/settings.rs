@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) fail_if_throttled: bool,
     pub(crate) buffered_bytes: usize,
     pub(crate) buffered_records: usize,
+    /// Percent of both that one shard may take.
+    pub(crate) buffered_per_shard: usize,
     pub(crate) in_flight: usize,
     /// Bytes of a user record's data.
     pub(crate) user_record_size: usize,
@@ -124,6 +126,7 @@ impl Options {
             fail_if_throttled: settings.bool("FailIfThrottled"),
             buffered_bytes: size("MaxBufferedBytes"),
             buffered_records: size("MaxBufferedRecords"),
+            buffered_per_shard: size("MaxBufferedPerShard"),
             in_flight: size("MaxConnections"),
             user_record_size: size("MaxUserRecordSize"),
             rate_limit: settings.integer("RateLimit").unwrap_or_default(),

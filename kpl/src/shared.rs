@@ -1,6 +1,6 @@
 //! What a producer's handles and its engine share, and the way of an admitted record into its lane.
 
-use crate::admission::{Charge, Permit};
+use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
 use crate::claims::{Claim, Claims, Fresh};
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
@@ -58,23 +58,58 @@ impl Shared {
         record.problem(self.aggregation, self.user_record_size)
     }
 
-    /// What a record is charged.
-    pub(crate) fn charge(&self, record: &Record) -> Charge {
-        Charge {
-            bytes: record.cost(self.keep_records),
+    /// What a record is charged; never more than there is.
+    pub(crate) fn cost(&self, record: &UserRecordRef<'_>) -> usize {
+        let bound = self.ledger.admission.bound();
+        record::cost(record, self.keep_records).min(bound.bytes)
+    }
+
+    /// Puts a record if there is room for it now, or says what to ask for.
+    pub(crate) fn put_now(&self, record: &Record) -> Result<Receipt, (NotNow, Demand)> {
+        let (key, view) = (record.hash_key(), record.view());
+        let map = self.map.load();
+        let (_, lane) = map.find(key);
+        let charge = Charge {
+            bytes: self.cost(&view),
             records: 1,
+        };
+        let demand = Demand::one(lane.seat, charge);
+        match self.ledger.admission.try_acquire(&demand) {
+            Ok(epoch) => {
+                let permit = Permit {
+                    charge,
+                    epoch,
+                    seat: lane.seat,
+                };
+                Ok(self.append(record, key, permit, Instant::now()))
+            }
+            Err(not_now) => Err((not_now, demand)),
         }
     }
 
+    /// Waits until there is room for a record, and puts it.
+    pub(crate) async fn put_later(
+        &self,
+        record: &Record,
+        demand: Demand,
+    ) -> Result<Receipt, IntakeClosed> {
+        let permits = demand.clone();
+        let epoch = self.ledger.admission.acquire(demand).await?;
+        let Some(permit) = permits.permits(epoch).next() else {
+            return Err(IntakeClosed);
+        };
+        Ok(self.append(record, record.hash_key(), permit, Instant::now()))
+    }
+
     /// Puts an admitted record into its shard's open aggregate.
-    pub(crate) fn append(&self, record: &Record, permit: Permit, now: Instant) -> Receipt {
+    fn append(&self, record: &Record, key: HashKey, permit: Permit, now: Instant) -> Receipt {
         let mut patience = self.patience(now);
         if self.keep_records
             && let Some(patience) = &mut patience
         {
             patience.keep([record.clone()]);
         }
-        self.append_to_lane(record, permit, now)
+        self.append_to_lane(record, key, permit, now)
             .with_patience(patience)
     }
 
@@ -84,16 +119,22 @@ impl Shared {
     }
 
     /// The record itself, if it is to be kept.
-    fn keep(&self, record: &Record) -> Option<Record> {
+    pub(crate) fn keep(&self, record: &Record) -> Option<Record> {
         self.keep_records.then(|| record.clone())
     }
 
-    fn append_to_lane(&self, record: &Record, permit: Permit, now: Instant) -> Receipt {
-        let key = record.hash_key();
+    fn append_to_lane(
+        &self,
+        record: &Record,
+        key: HashKey,
+        permit: Permit,
+        now: Instant,
+    ) -> Receipt {
         let fresh = Fresh {
             bytes: permit.charge.bytes,
             epoch: permit.epoch,
             arrival: now,
+            seat: permit.seat,
         };
         self.ledger.meters.received.add(1);
         loop {
@@ -114,85 +155,27 @@ impl Shared {
     }
 
     /// The receipt of a record that was admitted when the producer ended.
-    fn closed(&self, record: &Record, fresh: Fresh) -> Receipt {
+    pub(crate) fn closed(&self, record: &Record, fresh: Fresh) -> Receipt {
         let mut claims = Claims::new(Arc::clone(&self.ledger));
         let position = claims.take(fresh, self.keep(record));
         Receipt::new(Arc::clone(claims.slot()), position)
     }
 
-    /// Puts the records of a batch, admitted together, into their shards' open aggregates, one lock for
-    /// each shard. Their places in the whole batch begin at `place`.
-    pub(crate) fn append_all(
+    /// The place in a batch's receipt of a record that was admitted when the producer ended.
+    pub(crate) fn closed_in_batch(
         &self,
-        records: &[Record],
-        keys: &[HashKey],
-        permit: Permit,
-        now: Instant,
+        record: &Record,
+        fresh: Fresh,
         place: usize,
         receipt: &mut BatchReceipt,
     ) {
-        self.ledger.meters.received.add(records.len() as u64);
-        receipt.reserve(records.len());
-        if self.patience.is_some() {
-            self.be_patient(records, now, receipt);
-        }
-        let mut todo: Vec<(usize, usize)> = Vec::with_capacity(records.len());
-        let mut left: Vec<usize> = (0..records.len()).collect();
-        while !left.is_empty() {
-            let map = self.map.load();
-            todo.clear();
-            todo.extend(
-                left.drain(..)
-                    .filter_map(|at| Some((map.find(*keys.get(at)?).0, at))),
-            );
-            todo.sort_unstable();
-            for group in todo.chunk_by(|a, b| a.0 == b.0) {
-                let Some((lane, _)) = group.first() else {
-                    continue;
-                };
-                let lane = map.lane(*lane);
-                let mut entry = lane.enter(now);
-                for (_, at) in group {
-                    let (Some(record), Some(key)) = (records.get(*at), keys.get(*at)) else {
-                        continue;
-                    };
-                    let fresh = Fresh {
-                        bytes: record.cost(self.keep_records),
-                        epoch: permit.epoch,
-                        arrival: now,
-                    };
-                    let closed = match &mut entry {
-                        Entry::Open(append) => {
-                            match append.push(&record.view(), *key, fresh, self.keep(record)) {
-                                Some((slot, position)) => {
-                                    receipt.add(place + at, slot, position);
-                                    false
-                                }
-                                None => true,
-                            }
-                        }
-                        Entry::Retired => {
-                            left.push(*at);
-                            false
-                        }
-                        Entry::Closed => true,
-                    };
-                    if closed {
-                        let mut claims = Claims::new(Arc::clone(&self.ledger));
-                        let position = claims.take(fresh, self.keep(record));
-                        receipt.add(place + at, claims.slot(), position);
-                    }
-                }
-                if let Entry::Open(append) = entry {
-                    let effects = append.finish();
-                    self.apply(lane, effects);
-                }
-            }
-        }
+        let mut claims = Claims::new(Arc::clone(&self.ledger));
+        let position = claims.take(fresh, self.keep(record));
+        receipt.add(place, claims.slot(), position);
     }
 
     /// The receipt of a batch waits only so long, from the admission of its last part on.
-    fn be_patient(&self, records: &[Record], now: Instant, receipt: &mut BatchReceipt) {
+    pub(crate) fn be_patient(&self, records: &[Record], now: Instant, receipt: &mut BatchReceipt) {
         match receipt.patience() {
             Some(patience) => patience.extend(now),
             empty => *empty = self.patience(now).map(Box::new),
@@ -223,7 +206,7 @@ impl Shared {
         }
     }
 
-    fn apply(&self, lane: &Arc<Lane>, effects: Effects) {
+    pub(crate) fn apply(&self, lane: &Arc<Lane>, effects: Effects) {
         for sealed in effects.sealed {
             self.tell(Event::Sealed(Box::new(sealed)));
         }

@@ -123,9 +123,10 @@ impl Meters {
 }
 
 impl Ledger {
-    pub(crate) fn new(bound: Charge, metrics: &Metrics, stream: &str) -> Self {
+    /// `percent` of the bound is what one shard may take.
+    pub(crate) fn new(bound: Charge, percent: usize, metrics: &Metrics, stream: &str) -> Self {
         Self {
-            admission: Admission::new(bound),
+            admission: Admission::new(bound, percent),
             ages: Ages::default(),
             meters: Meters::new(metrics, stream),
             stream: stream.to_owned(),
@@ -181,7 +182,12 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn shared(bound: Charge, metrics: &Metrics, stream: &str) -> Arc<Self> {
-        Arc::new(Self::new(bound, metrics, stream))
+    pub(crate) fn shared(
+        bound: Charge,
+        percent: usize,
+        metrics: &Metrics,
+        stream: &str,
+    ) -> Arc<Self> {
+        Arc::new(Self::new(bound, percent, metrics, stream))
     }
 }

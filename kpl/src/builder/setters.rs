@@ -99,6 +99,12 @@ impl ProducerBuilder {
         self.put("MaxBufferedBytes", bytes)
     }
 
+    /// Percent of the two bounds that the records of one shard may take (`MaxBufferedPerShard`, 1 to 100,
+    /// default 25), but never less than an equal share of the open shards.
+    pub fn max_buffered_per_shard(self, percent: u64) -> Self {
+        self.put("MaxBufferedPerShard", percent)
+    }
+
     /// User records that may be outstanding (`MaxBufferedRecords`, default 500000).
     pub fn max_buffered_records(self, records: u64) -> Self {
         self.put("MaxBufferedRecords", records)

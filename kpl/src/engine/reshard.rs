@@ -99,6 +99,7 @@ impl Engine {
         self.refresher.succeeded();
         // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
         self.shared.map.store(Arc::clone(&map));
+        self.shared.ledger.admission.set_shards(map.lanes().len());
         let retired = map.retired(&before);
         if !retired.is_empty() {
             let (closed, open) = (retired.len(), map.lanes().len());

@@ -166,6 +166,12 @@ pub const SETTINGS: Registry = Registry(&[
         "Bytes admitted and not yet resolved, at the most; put waits at the bound. A record counts its data, its partition key and 64 bytes.",
     ),
     integer(
+        "MaxBufferedPerShard",
+        (1, 100),
+        Some("25"),
+        "Percent of MaxBufferedBytes and of MaxBufferedRecords that the records of one shard may take; never less than an equal share of the open shards. Who puts for other shards is not held up by those who wait for a shard at its bound.",
+    ),
+    integer(
         "MaxBufferedRecords",
         (1, LONG_MAX),
         Some("500000"),

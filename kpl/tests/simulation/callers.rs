@@ -30,6 +30,7 @@ pub(crate) struct Done {
     pub(crate) records: Vec<Record>,
     pub(crate) cancelled: u64,
     pub(crate) waited: u64,
+    pub(crate) refused_full: u64,
     pub(crate) flushes: u64,
 }
 
@@ -120,6 +121,26 @@ pub(crate) async fn live(caller: Caller) -> Done {
                             pending.push((admitted, Pending::Many(records, *receipt)));
                         }
                         break;
+                    }
+                }
+            }
+            11..14 => {
+                let record = caller.record(next(&mut number));
+                match caller.producer.try_put(record.clone()) {
+                    Ok(receipt) => {
+                        pending.push((Instant::now(), Pending::One(record, receipt)));
+                    }
+                    Err(refused) => {
+                        let full = matches!(refused, PutError::Full { .. });
+                        assert!(
+                            full || matches!(refused, PutError::Closed { .. }),
+                            "{refused}"
+                        );
+                        assert_eq!(refused.into_record(), record);
+                        if !full {
+                            break;
+                        }
+                        done.refused_full += 1;
                     }
                 }
             }

@@ -49,6 +49,7 @@ pub(crate) struct Run {
     pub(crate) reshards: u64,
     pub(crate) wrong_shard: u64,
     pub(crate) waited: u64,
+    pub(crate) refused_full: u64,
     pub(crate) flushes: u64,
     pub(crate) requests: u64,
     /// Each record's outcome, in the order of the callers.
@@ -70,6 +71,7 @@ impl Run {
         self.reshards += other.reshards;
         self.wrong_shard += other.wrong_shard;
         self.waited += other.waited;
+        self.refused_full += other.refused_full;
         self.flushes += other.flushes;
         self.requests += other.requests;
     }
@@ -88,6 +90,7 @@ impl Run {
             self.reshards,
             self.wrong_shard,
             self.waited,
+            self.refused_full,
             self.flushes,
         ];
         assert!(met.iter().all(|n| *n > 0), "not everything was met: {self}");
@@ -100,7 +103,7 @@ impl fmt::Display for Run {
             f,
             "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} closed; {} puts \
              cancelled, {} retries, {} duplicates, {} reshards, {} in a wrong shard, {} waited, {} \
-             flushes, {} requests",
+             refused for want of room, {} flushes, {} requests",
             self.admitted,
             self.delivered,
             self.expired,
@@ -113,6 +116,7 @@ impl fmt::Display for Run {
             self.reshards,
             self.wrong_shard,
             self.waited,
+            self.refused_full,
             self.flushes,
             self.requests,
         )
@@ -140,6 +144,7 @@ fn setup(chance: &Chance) -> Setup {
                 pick(chance, &[64, 300, 2_000, 51_200]),
             ),
             text("AggregationMaxCount", pick(chance, &[2, 10, 1_000])),
+            text("MaxBufferedPerShard", pick(chance, &[1, 25, 25, 100])),
             text("CollectionMaxCount", pick(chance, &[1, 5, 500])),
             text("MaxConnections", pick(chance, &[1, 2, 24])),
             text("RateLimit", pick(chance, &[10, 100, 150, 1_000])),
@@ -247,6 +252,7 @@ async fn live(seed: u64) -> Run {
         run.cancelled += done.cancelled;
         run.flushes += done.flushes;
         run.waited += done.waited;
+        run.refused_full += done.refused_full;
         records.extend(done.records);
     }
     let mut admitted = Some(0);
