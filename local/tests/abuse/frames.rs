@@ -115,8 +115,10 @@ async fn flood(socket: &mut TcpStream, mut next: impl FnMut(u32) -> Vec<u8>) -> 
     let (mut reader, mut writer) = socket.split();
     // What comes back is read, or the server could not say that it has enough.
     let answers = async {
-        let mut sink = vec![0; 1 << 16];
-        while let Ok(1..) = reader.read(&mut sink).await {}
+        let mut sink = Vec::new();
+        while let Ok(1..) = reader.read_buf(&mut sink).await {
+            sink.clear();
+        }
     };
     let sending = async {
         for n in 0..50_000 {

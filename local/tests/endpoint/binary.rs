@@ -204,6 +204,20 @@ aws_access_key_id=\"local\", aws_secret_access_key=\"local\")
     assert_eq!(lines.join("\n"), expected);
 }
 
+#[test]
+fn it_leaves_loopback_only_when_it_is_told_to() {
+    for (arguments, host) in [
+        (vec!["--port", "0"], "127.0.0.1:"),
+        (vec!["--port", "0", "--host", "0.0.0.0"], "0.0.0.0:"),
+    ] {
+        let mut running = Running(start(&arguments).spawn().unwrap());
+        let (_, addr) = introduction(&mut running, 12);
+        assert!(addr.starts_with(host), "{addr}");
+        let port = addr.rsplit(':').next().unwrap();
+        assert!(status(&format!("127.0.0.1:{port}"), "").starts_with("HTTP/1.1 200"));
+    }
+}
+
 /// The body of a good answer.
 fn call(addr: &str, operation: &str, body: &Value) -> Value {
     let body = body.to_string();

@@ -1,11 +1,13 @@
 //! Time: a paused tokio clock, and runs that repeat.
 
-use crate::client::{T0, ask, base64, good, iterator, put, read, texts};
+use crate::client::{T0, ask, base64, good, held, iterator, put, read, texts};
+use crate::events::{from, register, subscribe};
 use local::{Fault, FaultAction, Limits, Local, LocalOptions, RequestSeen};
 use runtime::time::{epoch_millis, from_epoch_millis};
 use runtime::{Chance, TokioClock};
 use serde_json::json;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -73,6 +75,27 @@ async fn the_default_clock_follows_tokios() {
         .duration_since(records[0].arrival)
         .unwrap();
     assert_eq!(apart, Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_held_clock_ends_a_subscription_after_five_minutes() {
+    let (local, clock) = held();
+    local.create_stream("s", 1).unwrap();
+    let consumer = register(&local, "s", "app").await;
+    let mut events = subscribe(&local, &consumer, 0, from("LATEST")).await;
+    assert_eq!(events.now().texts(), [""; 0]);
+    clock.advance(Duration::from_millis(4_999));
+    assert!(events.poll().is_pending());
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(events.now().texts(), [""; 0]);
+    clock.advance(Duration::from_millis(294_999));
+    assert_eq!(events.now().texts(), [""; 0]);
+    put(&local, "s", "k", b"in time").await;
+    assert_eq!(events.now().texts(), ["in time"]);
+    assert!(events.poll().is_pending());
+    clock.advance(Duration::from_millis(1));
+    put(&local, "s", "k", b"too late").await;
+    assert!(matches!(events.poll(), Poll::Ready(None)));
 }
 
 #[tokio::test(start_paused = true)]

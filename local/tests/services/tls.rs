@@ -167,6 +167,26 @@ async fn garbage_before_tls_closes_only_its_own_connection() {
     server.stop().await;
 }
 
+/// For how long such a handshake is waited for is shown beside the server, on a paused clock.
+#[tokio::test]
+async fn handshakes_that_are_never_finished_hold_nobody_up() {
+    let (local, server, tls) = served().await;
+    let ca = tls.ca_pem().unwrap();
+    // The start of a ClientHello that announces more than comes.
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let mut half = Vec::new();
+    for n in 0..200 {
+        let mut socket = TcpStream::connect(server.addr()).await.unwrap();
+        socket.write_all(&hello[..n % hello.len()]).await.unwrap();
+        half.push(socket);
+    }
+    let stream = connect(server.addr(), ca, "localhost", &[]).await.unwrap();
+    assert_eq!(put_over(stream).await, "shardId-000000000000");
+    assert_eq!(local.records("s").len(), 1);
+    // Nor do they hold a stop up.
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_thousand_idle_connections_are_no_burden() {
     let (local, server, tls) = served().await;
