@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use local::{AccessKey, Fault, Limits, Local, LocalOptions};
 use runtime::ManualClock;
 use runtime::time::from_epoch_millis;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +22,13 @@ const CBOR: &str = "application/x-amz-cbor-1.1";
 const FORM: &str = "application/x-www-form-urlencoded";
 /// Events that are read of one subscription.
 const EVENTS: usize = 8;
+
+thread_local! {
+    /// An endpoint that the last input has not changed: to make one takes longer than all else.
+    static UNCHANGED: RefCell<Option<(Local, Arc<ManualClock>)>> = const { RefCell::new(None) };
+    /// One that lets nobody in.
+    static VERIFYING: RefCell<Option<(Local, Arc<ManualClock>)>> = const { RefCell::new(None) };
+}
 
 /// The first line names the operation of Kinesis, or a whole target (`DynamoDB_20120810.Query`); the rest
 /// is the body, in JSON.
@@ -41,7 +49,7 @@ fn encoded(input: &[u8], kind: &str, is_readable: fn(&[u8]) -> bool) {
         format!("Kinesis_20131202.{name}")
     };
     let headers = [("x-amz-target", target.as_str()), ("content-type", kind)];
-    let local = endpoint(LocalOptions::default()).0;
+    let (local, clock) = endpoint();
     let Some(answer) = ask(&local, &headers, body) else {
         return;
     };
@@ -50,6 +58,7 @@ fn encoded(input: &[u8], kind: &str, is_readable: fn(&[u8]) -> bool) {
         assert!(is_readable(answer.body()), "{:?}", answer.body());
     }
     is_still_served(&local);
+    keep_unless(answer.status() == 200, local, clock);
 }
 
 /// The first line is `json` or `cbor`; the rest is the body of a SubscribeToShard. What is subscribed to
@@ -57,7 +66,7 @@ fn encoded(input: &[u8], kind: &str, is_readable: fn(&[u8]) -> bool) {
 pub fn subscribe(input: &[u8]) {
     let (encoding, body) = first_line(input);
     let kind = if encoding == "cbor" { CBOR } else { JSON };
-    let (local, clock) = endpoint(LocalOptions::default());
+    let (local, clock) = endpoint();
     let headers = [
         ("x-amz-target", "Kinesis_20131202.SubscribeToShard"),
         ("content-type", kind),
@@ -74,6 +83,7 @@ pub fn subscribe(input: &[u8]) {
     assert!(answer.status().as_u16() < 500);
     let (head, mut body) = answer.into_parts();
     if head.status != 200 {
+        keep_unless(false, local, clock);
         return;
     }
     assert_eq!(
@@ -128,7 +138,7 @@ pub fn recorders(input: &[u8]) {
     if kind == "application/cbor" {
         headers.push(("smithy-protocol", "rpc-v2-cbor"));
     }
-    let local = endpoint(LocalOptions::default()).0;
+    let (local, clock) = endpoint();
     let Some(mut request) = request(&headers, body) else {
         return;
     };
@@ -150,12 +160,14 @@ pub fn recorders(input: &[u8]) {
         assert!(shown.status() == 200 && is_json(shown.body()));
     }
     is_still_served(&local);
+    keep_unless(answer.status() == 200, local, clock);
 }
 
 /// A fault as the command line takes it, or as the control path does (what begins like JSON). What is
 /// understood is added, listed, and understood again; then a record is put, whatever strikes it.
 pub fn faults(input: &[u8]) {
-    let (local, _) = endpoint(LocalOptions::default());
+    let (local, clock) = endpoint();
+    local.faults().clear();
     if matches!(input.first(), Some(b'{' | b'[')) {
         let posted = Request::post("/_local/faults").header("content-type", "application/json");
         let posted = posted.body(Bytes::copy_from_slice(input)).unwrap();
@@ -164,6 +176,7 @@ pub fn faults(input: &[u8]) {
         assert!(is_json(answer.body()));
     } else {
         let Ok(Ok(fault)) = std::str::from_utf8(input).map(str::parse::<Fault>) else {
+            keep_unless(false, local, clock);
             return;
         };
         local.faults().add(fault);
@@ -195,6 +208,7 @@ pub fn faults(input: &[u8]) {
     let _ = now(local.handle(request(&headers, body).unwrap()));
     local.faults().clear();
     is_still_served(&local);
+    keep_unless(false, local, clock);
 }
 
 /// Lines: path and query, `Authorization`, `X-Amz-Date`; then the body. Nobody but who knows the secret is let
@@ -204,9 +218,11 @@ pub fn signed(input: &[u8]) {
     let (authorization, rest) = first_line(rest);
     let (date, body) = first_line(rest);
     let key: AccessKey = "AKID:a secret that no corpus knows".parse().unwrap();
-    let (local, _) = endpoint(LocalOptions {
-        verify_signatures: vec![key],
-        ..LocalOptions::default()
+    let (local, clock) = VERIFYING.take().unwrap_or_else(|| {
+        made(LocalOptions {
+            verify_signatures: vec![key],
+            ..LocalOptions::default()
+        })
     });
     let headers = [
         ("x-amz-target", "Kinesis_20131202.ListStreams"),
@@ -233,10 +249,24 @@ pub fn signed(input: &[u8]) {
     let answer = now(local.handle(request)).unwrap().unwrap();
     assert!((400..500).contains(&answer.status().as_u16()), "{answer:?}");
     assert!(is_json(answer.body()));
+    VERIFYING.set(Some((local, clock)));
+}
+
+/// One that is as it was made.
+fn endpoint() -> (Local, Arc<ManualClock>) {
+    let unchanged = UNCHANGED.take();
+    unchanged.unwrap_or_else(|| made(LocalOptions::default()))
+}
+
+/// What is refused has changed nothing.
+fn keep_unless(changed: bool, local: Local, clock: Arc<ManualClock>) {
+    if !changed {
+        UNCHANGED.set(Some((local, clock)));
+    }
 }
 
 /// Two shards of which the first was split, a consumer, and records.
-fn endpoint(options: LocalOptions) -> (Local, Arc<ManualClock>) {
+fn made(options: LocalOptions) -> (Local, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(from_epoch_millis(T0)));
     let local = Local::new(LocalOptions {
         clock: Some(Arc::<ManualClock>::clone(&clock) as _),
