@@ -15,6 +15,8 @@ from checks import *
 
 BINARY = os.environ["KINESIS_LOCAL"]
 SECRET = "pasted-secret"
+# Seconds for a command, which starts a new program: on a busy machine that takes its time.
+BOUND = 180
 # Nothing but what is printed may tell a client where to go.
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
 JAVA = """
@@ -79,7 +81,7 @@ class Served:
             env={**CLEAN, **path},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BOUND,
         )
         equal(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["StreamDescriptionSummary"]["OpenShardCount"]
@@ -100,7 +102,7 @@ class Served:
             env=CLEAN,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BOUND,
         )
         equal(done.returncode, 0, done.stderr[-800:])
         return int(done.stdout.split()[-1])
@@ -128,7 +130,7 @@ def _():
                 return
             keytool, trust = served.lines[-1].removeprefix("#   ").split(", and ")
             subprocess.run(
-                ["bash", "-euc", keytool], cwd=directory, check=True, capture_output=True, timeout=60
+                ["bash", "-euc", keytool], cwd=directory, check=True, capture_output=True, timeout=BOUND
             )
             trust = trust.replace("=local.p12", f"={directory}/local.p12").split()
             equal(served.shards_by_java(*trust), 3)
@@ -143,7 +145,7 @@ def _():
         )
         script = f'{exports}\n"{sys.executable}" -c "{program}"\n"{sys.executable}" -m awscli kinesis list-streams'
         done = subprocess.run(
-            ["bash", "-euc", script], env=CLEAN, capture_output=True, text=True, timeout=60
+            ["bash", "-euc", script], env=CLEAN, capture_output=True, text=True, timeout=BOUND
         )
         equal(done.returncode, 0, done.stderr)
         first, rest = done.stdout.split("\n", 1)

@@ -27,7 +27,7 @@ APPLICATION, STREAM, WORKER = f"kcl-{MODE}-app", f"kcl-{MODE}", "java" + MODE.re
 GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "kcl" / "tests" / "golden"
 # By itself the library waits at random for up to 30 seconds before its first look at the shards, assigns
 # leases every 20 seconds, and looks every 10 seconds whether a shard's parents are done.
-BOUND = 150
+BOUND = 240
 
 kinesis = client()
 dynamodb = client("dynamodb")
