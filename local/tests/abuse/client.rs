@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Past this something hangs; nothing here takes a hundredth of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Past this something hangs; on a machine that is not busy nothing here takes a hundredth of it.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn served() -> (Local, Server) {
     let local = Local::new(LocalOptions {
