@@ -19,6 +19,7 @@
 
 mod cbor;
 mod client;
+pub mod cloudwatch;
 mod config;
 pub mod credentials;
 pub mod dynamodb;

@@ -1,0 +1,96 @@
+//! Amazon CloudWatch: `PutMetricData`, and an [`Uploader`] that sends what a set of instruments
+//! measures.
+
+mod call;
+mod encode;
+mod kept;
+mod uploader;
+
+pub use uploader::{UploadStats, Uploader, UploaderError, UploaderSettings};
+
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+use call::Caller;
+use encode::Body;
+use runtime::metrics::{Point, Statistics, Unit};
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+/// A metric's values in one interval, at one place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Datum {
+    /// The metric's name, 1 to 255 characters.
+    pub name: String,
+    /// Name and value of each dimension, at most 30. What CloudWatch refuses in a value (other than
+    /// printable ASCII, more than 1,024 characters) is sent as `?`, or not.
+    pub dimensions: Vec<(String, String)>,
+    /// What the values are in.
+    pub unit: Unit,
+    /// The end of the interval. CloudWatch takes what is up to two weeks old.
+    pub timestamp: SystemTime,
+    /// The values. A datum without any is not sent; a number that is beyond ±2^360 is sent as that.
+    pub statistics: Statistics,
+}
+
+impl Datum {
+    /// The datum of what was read at `timestamp`.
+    #[must_use]
+    pub fn of(point: Point, timestamp: SystemTime) -> Self {
+        Self {
+            name: point.metric.name.to_owned(),
+            dimensions: point
+                .dimensions
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), value))
+                .collect(),
+            unit: point.metric.unit,
+            timestamp,
+            statistics: point.statistics,
+        }
+    }
+}
+
+/// Calls CloudWatch, in JSON. Clones share connections.
+///
+/// It is called at the URL that Kinesis and DynamoDB are both called at, where they are (as when
+/// `endpoint_url` or `AWS_ENDPOINT_URL` names one for all services), else at the region's own;
+/// [`Client::with_endpoint_url`] says otherwise.
+#[derive(Debug, Clone)]
+pub struct Client(Caller);
+
+impl Client {
+    /// A client with the configuration's time-outs and retry policy.
+    ///
+    /// # Errors
+    /// When the region gives no host name.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self(Caller::new(config, None)?))
+    }
+
+    /// A client that calls this URL.
+    ///
+    /// # Errors
+    /// When it is no URL of an endpoint.
+    pub fn with_endpoint_url(config: &Config, url: &str) -> Result<Self, ConfigError> {
+        Ok(Self(Caller::new(config, Some(url))?))
+    }
+
+    /// Sends data, in as few requests as the service's limits allow: 1,000 data and 1 MB each;
+    /// bodies above 10 KiB are compressed.
+    ///
+    /// A request whose answer was lost may have been taken, and is tried again: CloudWatch cannot tell
+    /// and counts it twice.
+    ///
+    /// # Errors
+    /// That of the first request that failed. Those before it were taken.
+    ///
+    /// # Cancellation
+    /// Dropping the future gives up what was not sent yet.
+    pub async fn put_metric_data(&self, namespace: &str, data: Vec<Datum>) -> Result<(), Error> {
+        let mut data: VecDeque<Datum> = data.into();
+        while let Some(body) = Body::of_first(namespace, &mut data) {
+            self.0.put_metric_data(&body).await?;
+        }
+        Ok(())
+    }
+}
