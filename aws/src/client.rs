@@ -67,7 +67,7 @@ impl Caller {
     pub(crate) fn new(config: &Config, service: Service) -> Self {
         let (endpoint, content_type) = match service {
             Service::Kinesis => (&config.kinesis, config.kinesis_encoding.content_type()),
-            Service::DynamoDb => (&config.dynamodb, "application/x-amz-json-1.0"),
+            _ => (&config.dynamodb, "application/x-amz-json-1.0"),
         };
         Self {
             signer: Arc::new(Signer {
@@ -250,7 +250,7 @@ impl Caller {
         };
         let (code, message) = match self.signer.service {
             Service::Kinesis => crate::cbor::error(&body),
-            Service::DynamoDb => None,
+            _ => None,
         }
         .unwrap_or_else(|| json_error(&body));
         // A proxy or load balancer answers without a body; the header may still name the error.

@@ -12,14 +12,48 @@ use std::fmt;
 pub(crate) enum Service {
     Kinesis,
     DynamoDb,
+    /// Gives out credentials of roles.
+    Sts,
+    /// Gives out credentials to who has logged in.
+    Sso,
+}
+
+/// Which of a service's names in a region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Variant {
+    pub(crate) fips: bool,
+    pub(crate) dual_stack: bool,
+}
+
+impl Variant {
+    /// The switch that is on.
+    fn switch(self) -> Option<&'static str> {
+        match self {
+            Self { fips: true, .. } => Some("use_fips (AWS_USE_FIPS_ENDPOINT, use_fips_endpoint)"),
+            Self {
+                dual_stack: true, ..
+            } => Some("use_dual_stack (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint)"),
+            Self { .. } => None,
+        }
+    }
 }
 
 impl Service {
-    /// The name that requests are signed for, and the first label of the service's host names.
+    /// The name that requests are signed for, and that stands in the `services` of a profile.
     pub(crate) const fn signing_name(self) -> &'static str {
         match self {
             Self::Kinesis => "kinesis",
             Self::DynamoDb => "dynamodb",
+            Self::Sts => "sts",
+            Self::Sso => "sso",
+        }
+    }
+
+    /// What the service's host names begin with.
+    const fn host_name(self) -> &'static str {
+        match self {
+            Self::Sso => "portal.sso",
+            _ => self.signing_name(),
         }
     }
 
@@ -28,6 +62,8 @@ impl Service {
         match self {
             Self::Kinesis => "Kinesis_20131202",
             Self::DynamoDb => "DynamoDB_20120810",
+            // Their requests name the operation elsewhere.
+            Self::Sts | Self::Sso => "",
         }
     }
 
@@ -35,6 +71,8 @@ impl Service {
         match self {
             Self::Kinesis => "AWS_ENDPOINT_URL_KINESIS",
             Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+            Self::Sts => "AWS_ENDPOINT_URL_STS",
+            Self::Sso => "AWS_ENDPOINT_URL_SSO",
         }
     }
 }
@@ -64,6 +102,19 @@ impl Endpoint {
         env: &Environment,
         profile: &Profile,
     ) -> Result<Self, ConfigError> {
+        Self::find_kind(service, region, Variant::default(), given, env, profile)
+    }
+
+    /// As [`Endpoint::find`], for another of the region's names. As in the AWS SDKs that does not go
+    /// together with a URL, which is one name alone.
+    pub(crate) fn find_kind(
+        service: Service,
+        region: &str,
+        variant: Variant,
+        given: [(&'static str, Option<String>); 2],
+        env: &Environment,
+        profile: &Profile,
+    ) -> Result<Self, ConfigError> {
         let variables = [service.url_variable(), "AWS_ENDPOINT_URL"];
         let of_service = profile.of_service(service.signing_name(), "endpoint_url");
         let ignore = env
@@ -84,6 +135,12 @@ impl Endpoint {
             .find_map(|(source, url)| Some((source, url?)));
         match found {
             Some((source_name, url)) => {
+                if let Some(switch) = variant.switch() {
+                    return Err(ConfigError::EndpointVariant {
+                        source_name,
+                        switch,
+                    });
+                }
                 Self::parse(&url).map_err(|reason| ConfigError::BadEndpoint {
                     source_name,
                     url: without_secret(&url),
@@ -91,7 +148,7 @@ impl Endpoint {
                 })
             }
             None => {
-                let host = format!("{}.{region}.{}", service.signing_name(), suffix(region));
+                let host = host(service, region, variant);
                 Self::parse(&format!("https://{host}")).map_err(|_| ConfigError::BadRegion {
                     region: region.to_owned(),
                 })
@@ -162,20 +219,72 @@ fn without_secret(url: &str) -> String {
     }
 }
 
-/// The DNS suffix of the region's partition.
-fn suffix(region: &str) -> &'static str {
-    const PARTITIONS: &[(&str, &str)] = &[
-        ("cn-", "amazonaws.com.cn"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eusc-", "amazonaws.eu"),
+/// The service's host name in a region, by the rules that the AWS SDKs have for each service.
+fn host(service: Service, region: &str, variant: Variant) -> String {
+    let name = service.host_name();
+    let partition = partition(region);
+    match (variant.fips, variant.dual_stack) {
+        (false, false) => format!("{name}.{region}.{}", partition.suffix),
+        (false, true) => format!("{name}.{region}.{}", partition.dual_stack),
+        // There the plain names are validated.
+        (true, false) if region.starts_with("us-gov-") => {
+            format!("{name}.{region}.{}", partition.suffix)
+        }
+        (true, false) => format!("{name}-fips.{region}.{}", partition.suffix),
+        (true, true) => format!("{name}-fips.{region}.{}", partition.dual_stack),
+    }
+}
+
+/// The DNS suffixes of a partition.
+struct Partition {
+    prefix: &'static str,
+    suffix: &'static str,
+    dual_stack: &'static str,
+}
+
+/// The partition of a region.
+fn partition(region: &str) -> &'static Partition {
+    const COMMERCIAL: Partition = Partition {
+        prefix: "",
+        suffix: "amazonaws.com",
+        dual_stack: "api.aws",
+    };
+    const OTHERS: &[Partition] = &[
+        Partition {
+            prefix: "cn-",
+            suffix: "amazonaws.com.cn",
+            dual_stack: "api.amazonwebservices.com.cn",
+        },
+        Partition {
+            prefix: "us-iso-",
+            suffix: "c2s.ic.gov",
+            dual_stack: "api.aws.ic.gov",
+        },
+        Partition {
+            prefix: "us-isob-",
+            suffix: "sc2s.sgov.gov",
+            dual_stack: "api.aws.scloud",
+        },
+        Partition {
+            prefix: "eu-isoe-",
+            suffix: "cloud.adc-e.uk",
+            dual_stack: "api.cloud-aws.adc-e.uk",
+        },
+        Partition {
+            prefix: "us-isof-",
+            suffix: "csp.hci.ic.gov",
+            dual_stack: "api.aws.hci.ic.gov",
+        },
+        Partition {
+            prefix: "eusc-",
+            suffix: "amazonaws.eu",
+            dual_stack: "api.amazonwebservices.eu",
+        },
     ];
-    PARTITIONS
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix))
-        .map_or("amazonaws.com", |(_, suffix)| suffix)
+    let mut others = OTHERS.iter();
+    others
+        .find(|partition| region.starts_with(partition.prefix))
+        .unwrap_or(&COMMERCIAL)
 }
 
 #[cfg(test)]
@@ -226,6 +335,195 @@ mod tests {
         }
         let cn = find([None, None], &[], "cn-north-1").unwrap();
         assert_eq!(cn, "https://kinesis.cn-north-1.amazonaws.com.cn");
+    }
+
+    /// As the rules say that botocore 1.44.5 has for each service.
+    #[test]
+    fn each_partition_has_its_names() {
+        let name = |service, region: &str, fips, dual_stack| {
+            let variant = Variant { fips, dual_stack };
+            let (env, nobody) = (Environment::fixed([("", "")]), Profile::default());
+            let given = [("", None), ("", None)];
+            let found = Endpoint::find_kind(service, region, variant, given, &env, &nobody);
+            found.unwrap().host().to_owned()
+        };
+        use Service::{DynamoDb, Kinesis, Sso, Sts};
+        for (service, region, fips, dual_stack, expected) in [
+            (
+                Kinesis,
+                "us-east-1",
+                true,
+                false,
+                "kinesis-fips.us-east-1.amazonaws.com",
+            ),
+            (
+                Kinesis,
+                "us-east-1",
+                false,
+                true,
+                "kinesis.us-east-1.api.aws",
+            ),
+            (
+                Kinesis,
+                "us-east-1",
+                true,
+                true,
+                "kinesis-fips.us-east-1.api.aws",
+            ),
+            (
+                Kinesis,
+                "us-gov-west-1",
+                false,
+                false,
+                "kinesis.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                Kinesis,
+                "us-gov-west-1",
+                true,
+                false,
+                "kinesis.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                Kinesis,
+                "us-gov-east-1",
+                false,
+                true,
+                "kinesis.us-gov-east-1.api.aws",
+            ),
+            (
+                Kinesis,
+                "us-gov-east-1",
+                true,
+                true,
+                "kinesis-fips.us-gov-east-1.api.aws",
+            ),
+            (
+                Kinesis,
+                "cn-north-1",
+                true,
+                false,
+                "kinesis-fips.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                Kinesis,
+                "cn-north-1",
+                false,
+                true,
+                "kinesis.cn-north-1.api.amazonwebservices.com.cn",
+            ),
+            (
+                Kinesis,
+                "us-iso-east-1",
+                false,
+                true,
+                "kinesis.us-iso-east-1.api.aws.ic.gov",
+            ),
+            (
+                Kinesis,
+                "us-isob-east-1",
+                false,
+                false,
+                "kinesis.us-isob-east-1.sc2s.sgov.gov",
+            ),
+            (
+                Kinesis,
+                "us-isob-east-1",
+                false,
+                true,
+                "kinesis.us-isob-east-1.api.aws.scloud",
+            ),
+            (
+                Kinesis,
+                "us-isof-south-1",
+                true,
+                false,
+                "kinesis-fips.us-isof-south-1.csp.hci.ic.gov",
+            ),
+            (
+                Kinesis,
+                "eu-isoe-west-1",
+                false,
+                true,
+                "kinesis.eu-isoe-west-1.api.cloud-aws.adc-e.uk",
+            ),
+            (
+                Kinesis,
+                "eusc-de-east-1",
+                false,
+                false,
+                "kinesis.eusc-de-east-1.amazonaws.eu",
+            ),
+            (
+                Kinesis,
+                "eusc-de-east-1",
+                false,
+                true,
+                "kinesis.eusc-de-east-1.api.amazonwebservices.eu",
+            ),
+            (
+                DynamoDb,
+                "eu-west-1",
+                true,
+                false,
+                "dynamodb-fips.eu-west-1.amazonaws.com",
+            ),
+            (
+                DynamoDb,
+                "us-gov-west-1",
+                true,
+                false,
+                "dynamodb.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                Sts,
+                "eu-west-1",
+                false,
+                false,
+                "sts.eu-west-1.amazonaws.com",
+            ),
+            (
+                Sts,
+                "us-gov-west-1",
+                true,
+                false,
+                "sts.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                Sso,
+                "eu-west-1",
+                true,
+                true,
+                "portal.sso-fips.eu-west-1.api.aws",
+            ),
+            (
+                Sso,
+                "cn-north-1",
+                false,
+                false,
+                "portal.sso.cn-north-1.amazonaws.com.cn",
+            ),
+        ] {
+            let found = name(service, region, fips, dual_stack);
+            assert_eq!(found, expected, "{service:?} {region} {fips} {dual_stack}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_one_name_alone() {
+        let (env, nobody) = (Environment::fixed([("", "")]), Profile::default());
+        for (fips, dual_stack, word) in [(true, false, "use_fips"), (false, true, "use_dual_stack")]
+        {
+            let variant = Variant { fips, dual_stack };
+            let given = [("endpoint_url", Some("http://x".to_owned())), ("", None)];
+            let found =
+                Endpoint::find_kind(Service::Kinesis, "eu-west-1", variant, given, &env, &nobody);
+            let error = found.unwrap_err().to_string();
+            assert!(
+                error.contains(word) && error.contains("endpoint_url"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Profile {
     name: String,
     keys: Keys,
     services: BTreeMap<String, Keys>,
+    /// The keys of the `sso-session` section that it names; none when there is no such section.
+    sso_session: Option<Keys>,
 }
 
 /// A section: its keys, and below keys without a value the keys that stand indented under them.
@@ -73,9 +75,19 @@ impl Profile {
     /// Reads the profile that is named, or `AWS_PROFILE`, or `default`, which may be missing.
     pub(crate) fn load(env: &Environment, named: Option<&str>) -> Result<Self, ProfileError> {
         let named = named.map(str::to_owned).or_else(|| env.get("AWS_PROFILE"));
+        Self::load_exactly(env, named.as_deref())
+    }
+
+    /// Reads the profile that is named, or `default`, which may be missing.
+    pub(crate) fn load_exactly(
+        env: &Environment,
+        named: Option<&str>,
+    ) -> Result<Self, ProfileError> {
+        let named = named.map(str::to_owned);
         let name = named.clone().unwrap_or_else(|| "default".to_owned());
         let (credentials, config) = (env.credentials_file(), env.config_file());
         let (mut keys, mut services) = (Keys::new(), BTreeMap::new());
+        let mut sso_session = None;
         let mut found = false;
         // In the configuration file the sections of profiles other than the default are `profile NAME`.
         let long = format!("profile {name}");
@@ -95,6 +107,12 @@ impl Profile {
             if let Some(section) = section {
                 found = true;
                 keys.extend(section.keys.clone());
+                if path == &config
+                    && let Some(wanted) = section.keys.get("sso_session")
+                {
+                    let named = all.get(&format!("sso-session {wanted}"));
+                    sso_session = named.map(|section| section.keys.clone());
+                }
                 if path == &config
                     && let Some(wanted) = section.keys.get("services")
                 {
@@ -118,6 +136,7 @@ impl Profile {
                 name,
                 keys,
                 services,
+                sso_session,
             }),
         }
     }
@@ -129,6 +148,17 @@ impl Profile {
     /// The value of a key; empty counts as unset.
     pub(crate) fn get(&self, key: &str) -> Option<String> {
         self.keys.get(key).filter(|v| !v.is_empty()).cloned()
+    }
+
+    /// Whether the `sso-session` section that the profile names exists.
+    pub(crate) fn has_sso_session(&self) -> bool {
+        self.sso_session.is_some()
+    }
+
+    /// The value of a key in the `sso-session` section that the profile names.
+    pub(crate) fn of_sso_session(&self, key: &str) -> Option<String> {
+        let keys = self.sso_session.as_ref()?;
+        keys.get(key).filter(|v| !v.is_empty()).cloned()
     }
 
     /// The value of a service's key in the `services` section that the profile names.
@@ -203,7 +233,9 @@ fn header(content: &str) -> Option<String> {
     let name = content.strip_prefix('[')?.split(']').next()?.trim();
     let unquoted = |name: &str| name.trim().trim_matches(['"', '\'']).to_owned();
     Some(match name.split_once([' ', '\t']) {
-        Some((kind @ ("profile" | "services"), name)) => format!("{kind} {}", unquoted(name)),
+        Some((kind @ ("profile" | "services" | "sso-session"), name)) => {
+            format!("{kind} {}", unquoted(name))
+        }
         _ => unquoted(name),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, Service};
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -76,32 +76,71 @@ impl Signer {
             request = request.header(name, value);
         }
         let mut request = request.body(body.clone()).map_err(|e| e.to_string())?;
-        let identity = credentials.for_signing().into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(self.service.signing_name())
-            .time(at)
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|e| e.to_string())?
-            .into();
-        let body = SignableBody::Precomputed(payload_hash.to_owned());
-        let signable = SignableRequest::new("POST", url.as_str(), headers.into_iter(), body)
-            .map_err(|e| e.to_string())?;
-        let (instructions, _) = sign(signable, &params)
-            .map_err(|e| e.to_string())?
-            .into_parts();
-        instructions.apply_to_request_http1x(&mut request);
+        let name = self.service.signing_name();
+        sign_hashed(
+            &mut request,
+            payload_hash,
+            name,
+            &self.region,
+            credentials,
+            at,
+        )?;
         Ok(request)
     }
 }
 
+/// Signs a request with all of its headers; its body is hashed here.
+pub(crate) fn sign(
+    request: &mut http::Request<Bytes>,
+    service: &str,
+    region: &str,
+    credentials: &Credentials,
+    at: SystemTime,
+) -> Result<(), String> {
+    let hash = payload_hash(request.body());
+    sign_hashed(request, &hash, service, region, credentials, at)
+}
+
+fn sign_hashed(
+    request: &mut http::Request<Bytes>,
+    payload_hash: &str,
+    service: &str,
+    region: &str,
+    credentials: &Credentials,
+    at: SystemTime,
+) -> Result<(), String> {
+    let identity = credentials.for_signing().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(service)
+        .time(at)
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|e| e.to_string())?
+        .into();
+    let body = SignableBody::Precomputed(payload_hash.to_owned());
+    let url = request.uri().to_string();
+    let headers = request.headers().iter();
+    let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let signable = SignableRequest::new(request.method().as_str(), url, headers, body)
+        .map_err(|e| e.to_string())?;
+    let (instructions, _) = aws_sigv4::http_request::sign(signable, &params)
+        .map_err(|e| e.to_string())?
+        .into_parts();
+    instructions.apply_to_request_http1x(request);
+    Ok(())
+}
+
 /// SHA-256 in hexadecimal, as the signature wants it.
 pub(crate) fn payload_hash(body: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, body);
-    let mut hex = String::with_capacity(64);
-    for byte in digest.as_ref() {
+    hex(ring::digest::digest(&ring::digest::SHA256, body).as_ref())
+}
+
+/// In hexadecimal, small letters.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         for nibble in [byte >> 4, byte & 15] {
             hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
         }

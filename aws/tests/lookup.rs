@@ -82,6 +82,43 @@ fn region_and_endpoint_come_from_the_first_place_that_has_one() {
     assert_eq!(load(&gone, &ignore, given), found("r-0", "http://given"));
 }
 
+#[test]
+fn fips_and_dual_stack_come_from_the_first_place_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let text = "[default]\nuse_fips_endpoint = true\nuse_dualstack_endpoint = true\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let load = |vars: &[(&str, &str)], set: fn(aws::ConfigBuilder) -> aws::ConfigBuilder| {
+        let vars = vars.iter().copied();
+        let config = Config::builder()
+            .region("eu-west-1")
+            .environment(Environment::fixed(vars.chain([("HOME", "/nonexistent")])));
+        set(config).load().unwrap().kinesis_endpoint()
+    };
+    let files = ("AWS_CONFIG_FILE", file.as_str());
+    let name = |name: &str| format!("https://{name}");
+    let plain = name("kinesis.eu-west-1.amazonaws.com");
+    let fips = name("kinesis-fips.eu-west-1.amazonaws.com");
+    let dual = name("kinesis.eu-west-1.api.aws");
+    assert_eq!(load(&[], |b| b), plain);
+    assert_eq!(
+        load(&[files], |b| b),
+        name("kinesis-fips.eu-west-1.api.aws")
+    );
+    let not_fips = [files, ("AWS_USE_FIPS_ENDPOINT", "false")];
+    assert_eq!(load(&not_fips, |b| b), dual);
+    let not_dual = [files, ("AWS_USE_DUALSTACK_ENDPOINT", "False")];
+    assert_eq!(load(&not_dual, |b| b), fips);
+    let both = [
+        ("AWS_USE_FIPS_ENDPOINT", "TRUE"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+    ];
+    assert_eq!(load(&both, |b| b.use_fips(false)), dual);
+    assert_eq!(load(&both, |b| b.use_dual_stack(false)), fips);
+    assert_eq!(load(&[], |b| b.use_fips(true)), fips);
+}
+
 fn builder() -> aws::ConfigBuilder {
     Config::builder()
         .region("eu-west-1")
