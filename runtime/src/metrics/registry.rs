@@ -464,6 +464,17 @@ mod tests {
         assert_eq!(sums, [Reading::Gauge(1.0), of(1), of(2), of(2), of(1)]);
     }
 
+    #[test]
+    fn whoever_writes_or_makes_an_instrument_does_not_wait_for_readers() {
+        let metrics = Metrics::with_limits(Limits::default().with_instruments(1));
+        let _reading = metrics.reading();
+        metrics.counter("A", &[]).add(1);
+        metrics.histogram("B", &[]).observe(1.0);
+        metrics.counter("A", &[("ShardId", "0")]).add(1);
+        metrics.retire(&[("ShardId", "0")]);
+        assert_eq!(metrics.counter("A", &[]).value(), 2);
+    }
+
     fn shown(metrics: &Metrics) -> Vec<(usize, Reading)> {
         let all = metrics.snapshot().into_iter();
         all.map(|(key, r)| (key.dimensions.len(), r)).collect()
