@@ -19,10 +19,11 @@ use std::time::SystemTime;
 /// A metric's values in one interval, at one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Datum {
-    /// The metric's name, 1 to 255 characters.
+    /// The metric's name, 1 to 255 characters; the same holds for it.
     pub name: String,
-    /// Name and value of each dimension, at most 30. What CloudWatch refuses in a value (other than
-    /// printable ASCII, more than 1,024 characters) is sent as `?`, or not.
+    /// Name and value of each dimension: the first 30 with a value are sent. Characters that
+    /// CloudWatch does not take (other than printable ASCII) are sent as `?`, those beyond the 255th
+    /// of a name and the 1,024th of a value are not.
     pub dimensions: Vec<(String, String)>,
     /// What the values are in.
     pub unit: Unit,

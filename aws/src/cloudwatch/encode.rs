@@ -5,6 +5,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::Write;
 
@@ -34,7 +35,7 @@ pub(super) struct Body {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct WireDatum<'d> {
-    metric_name: String,
+    metric_name: Cow<'d, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dimensions: Vec<WireDimension<'d>>,
     timestamp: f64,
@@ -45,8 +46,8 @@ struct WireDatum<'d> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct WireDimension<'d> {
-    name: std::borrow::Cow<'d, str>,
-    value: std::borrow::Cow<'d, str>,
+    name: Cow<'d, str>,
+    value: Cow<'d, str>,
 }
 
 #[derive(Serialize)]
@@ -119,14 +120,14 @@ fn encoded(datum: &Datum) -> Vec<u8> {
     };
     #[expect(clippy::cast_precision_loss, reason = "numbers of JSON are floating")]
     let wire = WireDatum {
-        metric_name: clean(&datum.name, LONGEST_NAME).into_owned(),
+        metric_name: clean(&datum.name, LONGEST_NAME),
         dimensions: datum
             .dimensions
             .iter()
             .filter(|(_, value)| !value.trim().is_empty())
             .take(MOST_DIMENSIONS)
             .map(|(name, value)| WireDimension {
-                name: clean(name, LONGEST_NAME),
+                name: dimension_name(name),
                 value: clean(value, LONGEST_VALUE),
             })
             .collect(),
@@ -142,8 +143,16 @@ fn encoded(datum: &Datum) -> Vec<u8> {
     serde_json::to_vec(&wire).unwrap_or_default()
 }
 
+/// The service takes none that begins with a colon.
+fn dimension_name(name: &str) -> Cow<'_, str> {
+    match name.strip_prefix(':') {
+        None => clean(name, LONGEST_NAME),
+        Some(rest) => format!("?{}", clean(rest, LONGEST_NAME - 1)).into(),
+    }
+}
+
 /// As the service takes it: printable ASCII of at most so many characters.
-fn clean(text: &str, most: usize) -> std::borrow::Cow<'_, str> {
+fn clean(text: &str, most: usize) -> Cow<'_, str> {
     let fine = |c: char| c == ' ' || c.is_ascii_graphic();
     if text.len() <= most && text.chars().all(fine) {
         return text.into();
@@ -187,7 +196,7 @@ mod tests {
         odd.dimensions = vec![
             ("A".to_owned(), String::new()),
             ("B".to_owned(), " ".to_owned()),
-            ("C".to_owned(), "é".repeat(2_000)),
+            (":C".to_owned(), "é".repeat(2_000)),
         ];
         odd.statistics = Statistics::of(f64::INFINITY, 1);
         odd.unit = Unit::BytesPerSecond;
@@ -212,7 +221,7 @@ mod tests {
                     },
                     {
                         "MetricName": "Odd?n?me",
-                        "Dimensions": [{"Name": "C", "Value": "?".repeat(1_024)}],
+                        "Dimensions": [{"Name": "?C", "Value": "?".repeat(1_024)}],
                         "Timestamp": 1_700_000_000.123,
                         "StatisticValues": {"SampleCount": 1.0, "Sum": largest, "Minimum": largest, "Maximum": largest},
                         "Unit": "Bytes/Second",

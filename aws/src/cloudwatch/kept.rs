@@ -5,6 +5,7 @@ use super::encode::Body;
 use parking_lot::Mutex;
 use runtime::Counter;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -116,7 +117,7 @@ impl Kept {
         );
     }
 
-    fn given_up(&mut self, data: usize, why: &'static str) {
+    fn given_up(&mut self, data: usize, why: &str) {
         if data == 0 {
             return;
         }
@@ -151,7 +152,7 @@ impl Kept {
     }
 
     /// CloudWatch will never take it.
-    pub(super) fn refused(&mut self) {
+    pub(super) fn refused(&mut self, why: &dyn fmt::Display) {
         if let Some(body) = self.in_flight.take() {
             {
                 let mut stats = self.stats.lock();
@@ -160,7 +161,7 @@ impl Kept {
                 stats.waiting = stats.waiting.saturating_sub(number(body.data));
                 stats.waiting_bytes = stats.waiting_bytes.saturating_sub(number(body.bytes.len()));
             }
-            self.given_up(body.data, "CloudWatch refuses metrics");
+            self.given_up(body.data, &format!("CloudWatch refuses metrics: {why}"));
         }
     }
 
@@ -224,7 +225,7 @@ mod tests {
                     1 => while kept.encode() {},
                     2 if kept.in_flight.is_none() => drop(kept.next()),
                     3 => kept.sent(),
-                    4 => kept.refused(),
+                    4 => kept.refused(&"scripted"),
                     _ => kept.failed(),
                 }
                 let s = *stats.lock();

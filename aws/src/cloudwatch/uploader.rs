@@ -319,8 +319,7 @@ impl Task {
                 None
             }
             Err(error) if is_hopeless(&error) => {
-                tracing::debug!(%error, "metrics refused");
-                self.kept.refused();
+                self.kept.refused(&error);
                 None
             }
             Err(error) => {
