@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo install cargo-fuzz
+//! export ASAN_OPTIONS=detect_odr_violation=0 # SQLite's tables look doubled to it.
 //! cargo +nightly fuzz run json -- -max_total_time=300 -dict=fuzz/dictionary
 //! ```
 //!
