@@ -87,6 +87,33 @@ fn it_serves_the_streams_it_was_given_and_stops_on_sigterm() {
     }
 }
 
+/// As behind `| head -1`.
+#[test]
+fn it_serves_on_when_nobody_reads_what_it_prints() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = free.local_addr().unwrap();
+    drop(free);
+    let port = addr.port().to_string();
+    let mut running = Running(start(&["--port", &port]).stdout(writer).spawn().unwrap());
+    while TcpStream::connect(addr).is_err() {
+        let ended = running.0.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended: {ended:?}");
+        std::thread::yield_now();
+    }
+    // It has printed, or tried to, before it takes a request.
+    let mut socket = TcpStream::connect(addr).unwrap();
+    write!(
+        socket,
+        "GET / HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+}
+
 /// The status line of an answer to a signed or unsigned request, with more headers.
 fn status(addr: &str, headers: &str) -> String {
     let mut socket = TcpStream::connect(addr).unwrap();

@@ -77,7 +77,11 @@ async fn serve(options: Serve) -> io::Result<()> {
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("listening on {wanted}: {error}")))?;
     let addr = listener.local_addr()?;
-    introduce::introduce(&mut io::stdout().lock(), &options, addr)?;
+    match introduce::introduce(&mut io::stdout().lock(), &options, addr) {
+        // Nobody reads it: `kinesis-local serve | head -1`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        said => said?,
+    }
     let shutdown = CancellationToken::new();
     let serving = async {
         match &tls {
