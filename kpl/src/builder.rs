@@ -155,6 +155,7 @@ fn own_config(connection: &Connection) -> Result<aws::Config, aws::ConfigError> 
 
 fn refusal(stream: &str, config: &aws::Config, source: aws::Error) -> BuildError {
     let stream = stream.to_owned();
+    let source = Box::new(source);
     match source.kind() {
         ErrorKind::NotFound => BuildError::StreamNotFound {
             stream,

@@ -4,12 +4,13 @@
 mod answers;
 mod reshard;
 
-use crate::collector::{Collector, Limits, Next, Rest};
+use crate::collector::{Collector, Limits, Next};
 use crate::deadlines::Deadlines;
 use crate::error::DeliveryError;
 use crate::lane::Lane;
 use crate::quiet::Quiet;
 use crate::refresh::Refresher;
+use crate::rest::Rest;
 use crate::sealed::{Sealed, expires};
 use crate::sender::{Done, send};
 use crate::settings::Options;

@@ -24,7 +24,7 @@ pub enum BuildError {
         /// Where it was looked for.
         region: String,
         /// The service's answer.
-        source: aws::Error,
+        source: Box<aws::Error>,
     },
     /// The stream is being made or deleted, or has no open shard.
     #[error("stream {stream:?} is not active: {reason}")]
@@ -40,7 +40,7 @@ pub enum BuildError {
         /// The stream's name.
         stream: String,
         /// The service's answer.
-        source: aws::Error,
+        source: Box<aws::Error>,
     },
     /// The credentials are missing, wrong or expired.
     #[error("stream {stream:?}: no usable credentials: {source}")]
@@ -48,7 +48,7 @@ pub enum BuildError {
         /// The stream's name.
         stream: String,
         /// What was tried, or the service's answer.
-        source: aws::Error,
+        source: Box<aws::Error>,
     },
     /// The shards could not be listed for another reason, after retries.
     #[error("stream {stream:?}: its shards could not be listed: {source}")]
@@ -56,7 +56,7 @@ pub enum BuildError {
         /// The stream's name.
         stream: String,
         /// The last failure.
-        source: aws::Error,
+        source: Box<aws::Error>,
     },
     /// There is no tokio runtime to deliver on.
     #[error("a producer is built inside a tokio runtime; without one, by build_blocking")]

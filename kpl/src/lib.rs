@@ -52,6 +52,7 @@ mod quiet;
 mod receipt;
 mod record;
 mod refresh;
+mod rest;
 mod sealed;
 mod sender;
 mod settings;

@@ -36,8 +36,8 @@ pub(crate) struct Options {
     pub(crate) in_flight: usize,
     /// Bytes of a user record's data.
     pub(crate) user_record_size: usize,
-    /// Percent.
-    pub(crate) rate_limit: u64,
+    /// Percent; `None` = as much as the shard gives.
+    pub(crate) rate_limit: Option<u64>,
     pub(crate) linger: Duration,
     /// Records are kept, to be given back with the error of their delivery.
     pub(crate) keep_records: bool,
@@ -129,7 +129,7 @@ impl Options {
             buffered_per_shard: size("MaxBufferedPerShard"),
             in_flight: size("MaxConnections"),
             user_record_size: size("MaxUserRecordSize"),
-            rate_limit: settings.integer("RateLimit").unwrap_or_default(),
+            rate_limit: settings.integer("RateLimit"),
             linger: time("RecordMaxBufferedTime"),
             keep_records: settings.bool("ReturnUserRecordOnFailure"),
             patience: settings
@@ -189,7 +189,7 @@ mod tests {
         );
         assert_eq!(
             (o.fail_if_throttled, o.rate_limit, o.user_record_size),
-            (false, 150, 1_048_576)
+            (false, None, 1_048_576)
         );
         let expected = Connection {
             verify_certificate: true,

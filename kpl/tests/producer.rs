@@ -424,6 +424,7 @@ async fn an_endpoint_that_is_away_for_a_minute_costs_nothing_but_time() {
     let producer = producer(&local)
         .record_ttl(Duration::from_secs(300))
         .max_buffered_records(100)
+        .max_buffered_per_shard(100)
         .build()
         .await
         .unwrap();

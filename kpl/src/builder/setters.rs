@@ -115,8 +115,8 @@ impl ProducerBuilder {
         self.put("MaxConnections", requests)
     }
 
-    /// Percent of a shard's 1 MiB and 1,000 records per second that are sent to it (`RateLimit`,
-    /// default 150).
+    /// Percent of a shard's 1 MiB and 1,000 records per second that are sent to it, at the most: a fixed
+    /// cap (`RateLimit`). Default: none; the producer finds by the throttling how much a shard gives.
     pub fn rate_limit(self, percent: u64) -> Self {
         self.put("RateLimit", percent)
     }

@@ -71,7 +71,7 @@ impl Engine {
         // First what was taken, then what was refused: a shard that does some of both rests.
         for (sealed, result) in batch.iter().zip(&output.records) {
             if matches!(result, PutRecordsResult::Stored { .. }) {
-                self.collector.accepted(&sealed.shard, started);
+                self.collector.accepted(&sealed.shard, started, ended);
             }
         }
         for (mut sealed, result) in batch.into_iter().zip(output.records) {

@@ -192,8 +192,8 @@ pub const SETTINGS: Registry = Registry(&[
     integer(
         "RateLimit",
         (1, LONG_MAX),
-        Some("150"),
-        "Percent of a shard's 1 MiB and 1,000 records per second that this producer sends to it. Above 100, several producers need not share exactly.",
+        None,
+        "Percent of a shard's 1 MiB and 1,000 records per second that this producer sends to it, at the most: a fixed cap (the original's default is 150). Unset: as much as the shard gives, found by its throttling; several producers share a shard so.",
     ),
     millis(
         "RecordMaxBufferedTime",

@@ -1,0 +1,117 @@
+//! One shard's queue: what waits for it, its pace and its back-off.
+
+use super::{Item, SHARD_SHARE};
+use crate::limiter::{Limiter, Rate};
+use crate::rest::Rest;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    /// The oldest first, so that what is tried again goes before what is new.
+    items: BTreeMap<(Instant, u64), T>,
+    size: usize,
+    /// When the first of them is to be sent.
+    due: Option<Instant>,
+    pub(super) limiter: Limiter,
+    pub(super) rest: Rest,
+    /// When it was served last, by count.
+    pub(super) served: u64,
+    /// What the indexes hold of it.
+    pub(super) times: Option<Times>,
+}
+
+/// When something is to happen to a queue that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    /// Its first may be sent, as to pace and back-off.
+    pub(super) free: Instant,
+    /// Its first may and should be sent.
+    pub(super) ready: Instant,
+    /// The time to live of its oldest record passes; `None` = never.
+    pub(super) expires: Option<Instant>,
+    /// When it was served last, by count.
+    pub(super) served: u64,
+}
+
+impl Times {
+    /// What was free or ready already stays so since then.
+    fn since(before: Instant, after: Instant, now: Instant) -> Instant {
+        if before <= now && after <= now {
+            before
+        } else {
+            after
+        }
+    }
+
+    pub(super) fn keep_place(&mut self, before: Self, now: Instant) {
+        self.free = Self::since(before.free, self.free, now);
+        self.ready = Self::since(before.ready, self.ready, now);
+    }
+}
+
+impl<T: Item> Queue<T> {
+    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+        Self {
+            items: BTreeMap::new(),
+            size: 0,
+            due: None,
+            limiter: Limiter::new(rate, now),
+            rest: Rest::new(Duration::from_millis(50), Duration::from_secs(2)),
+            served: 0,
+            times: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, item: T, id: u64) {
+        self.size += item.size();
+        self.due = Some(self.due.map_or(item.due(), |due| due.min(item.due())));
+        self.items.insert((item.oldest(), id), item);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let (_, item) = self.items.pop_first()?;
+        self.size -= item.size();
+        if self.items.is_empty() {
+            self.due = None;
+        }
+        Some(item)
+    }
+
+    /// Bytes of the first.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.items.first_key_value().map(|(_, item)| item.size())
+    }
+
+    /// What is in it is to be sent now.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn into_items(self) -> Vec<T> {
+        self.items.into_values().collect()
+    }
+
+    /// `None` for an empty queue.
+    pub(super) fn times_at(&mut self, now: Instant, ttl: Duration) -> Option<Times> {
+        let ((oldest, _), first) = self.items.first_key_value()?;
+        let expires = oldest.checked_add(ttl);
+        let paced = now.checked_add(self.limiter.wait(first.size(), now))?;
+        let free = self.rest.until(now).map_or(paced, |until| until.max(paced));
+        let ready = match self.due {
+            Some(due) if self.size < SHARD_SHARE => free.max(due),
+            _ => free,
+        };
+        Some(Times {
+            free,
+            ready,
+            expires,
+            served: self.served,
+        })
+    }
+}
