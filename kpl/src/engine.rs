@@ -2,6 +2,7 @@
 //! shard map.
 
 mod answers;
+pub(crate) mod isolate;
 mod reshard;
 
 use crate::collector::{Collector, Limits, Next};
@@ -18,6 +19,7 @@ use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
 use aggregation::HashKey;
 use aws::kinesis::Client;
+use isolate::{CaseId, Suspects};
 use runtime::Chance;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages taken from callers at a time.
 const EVENTS: usize = 512;
+
+/// The first put after this time makes us list the shards again, without evidence that they changed.
+const MAP_AGE: Duration = Duration::from_secs(600);
 
 pub(crate) struct Engine {
     /// There from the start: the runtime may end before the engine ran at all.
@@ -43,10 +48,15 @@ pub(crate) struct Engine {
     sends: JoinSet<Done>,
     /// The endpoint's back-off: requests fail as a whole.
     rest: Rest,
+    /// That of errors that only people mend, where the user wants to wait for that.
+    patience: Rest,
+    suspects: Suspects,
     refresher: Refresher,
     /// Stored in a shard that the map does not know, and waiting for a newer map.
     misplaced: Vec<Misplaced>,
     evidence: Option<Evidence>,
+    /// When the first put makes us list the shards again.
+    look_at: Instant,
     draining: bool,
     warnings: Quiet,
 }
@@ -88,11 +98,14 @@ impl Engine {
         chance: Chance,
         events: UnboundedReceiver<Event>,
     ) -> Self {
+        let shared_asked = shared.map.load().asked;
         Self {
             end: Some(End(Arc::clone(&shared))),
             collector: Collector::new(Limits::new(&options), chance.fork()),
             refresher: Refresher::new(client.clone(), Arc::clone(&shared.stream), chance.fork()),
             rest: Rest::new(Duration::from_millis(100), Duration::from_secs(2)),
+            patience: Rest::new(Duration::from_secs(1), Duration::from_secs(30)),
+            suspects: Suspects::default(),
             shared,
             maker,
             options,
@@ -103,6 +116,7 @@ impl Engine {
             sends: JoinSet::new(),
             misplaced: Vec::new(),
             evidence: None,
+            look_at: shared_asked + MAP_AGE,
             draining: false,
             warnings: Quiet::default(),
         }
@@ -148,6 +162,7 @@ impl Engine {
             sending,
             self.deadlines.next(),
             self.collector.next_expiry(),
+            self.suspects.next_expiry(self.options.ttl),
             expiry,
         ]
         .into_iter()
@@ -157,8 +172,14 @@ impl Engine {
 
     fn event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Deadline(lane, at) => self.deadlines.set(lane.key, at, lane),
-            Event::Sealed(sealed) => self.enqueue(*sealed, now),
+            Event::Deadline(lane, at) => {
+                self.deadlines.set(lane.key, at, lane);
+                self.look_again(now);
+            }
+            Event::Sealed(sealed) => {
+                self.enqueue(*sealed, now);
+                self.look_again(now);
+            }
             Event::Flush => self.flush(now),
             Event::IntakeClosed => {
                 self.draining = true;
@@ -230,12 +251,17 @@ impl Engine {
 
     fn expire(&mut self, now: Instant) {
         let ttl = self.options.ttl;
-        for sealed in self.collector.take_expired(now) {
+        let mut expired = self.collector.take_expired(now);
+        expired.extend(self.suspects.take_expired(ttl, now));
+        for sealed in expired {
             if sealed.is_expired(ttl, now) {
                 self.fail(sealed, DeliveryError::expired);
             } else {
                 self.take_apart(sealed, now);
             }
+        }
+        if self.misplaced.is_empty() {
+            return;
         }
         let (gone, kept) = std::mem::take(&mut self.misplaced)
             .into_iter()
@@ -251,11 +277,11 @@ impl Engine {
     /// Sends what may be sent. Says when there will be more, if time alone decides.
     fn dispatch(&mut self, now: Instant) -> Option<Instant> {
         loop {
-            if let Some(until) = self.rest.until(now) {
+            if let Some(until) = self.rest.until(now).max(self.patience.until(now)) {
                 return Some(until);
             }
             // After a failure one request tries whether the endpoint is back.
-            let room = if self.rest.is_failing() {
+            let room = if self.rest.is_failing() || self.patience.is_failing() {
                 1
             } else {
                 self.options.in_flight
@@ -263,8 +289,12 @@ impl Engine {
             if self.sends.len() >= room {
                 return None;
             }
+            if let Some((case, batch)) = self.suspects.next() {
+                self.send(batch, Some(case));
+                continue;
+            }
             match self.collector.next(now) {
-                Next::Batch(batch) => self.send(batch),
+                Next::Batch(batch) => self.send(batch, None),
                 Next::Wait(until) => return Some(until),
                 Next::Idle => return None,
             }
@@ -272,7 +302,7 @@ impl Engine {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "metrics")]
-    fn send(&mut self, batch: Vec<Sealed>) {
+    fn send(&mut self, batch: Vec<Sealed>, case: Option<CaseId>) {
         let meters = &self.shared.ledger.meters;
         let users = batch
             .iter()
@@ -291,6 +321,7 @@ impl Engine {
             self.client.clone(),
             Arc::clone(&self.shared.stream),
             batch,
+            case,
         ));
     }
 }

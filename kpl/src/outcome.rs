@@ -12,10 +12,26 @@ pub(crate) enum Failure {
     Throttled,
     /// Fail them: nothing mends it.
     Permanent(ErrorKind),
+    /// Something in the request is wrong: find out what.
+    Isolate(ErrorKind),
+    /// Someone may mend it, and the user wants to wait for that.
+    Wait,
+}
+
+/// What to do about errors that only people mend: no such stream, access denied, the encryption key
+/// disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnPermanent {
+    Fail,
+    Wait,
 }
 
 /// What a failed request means for the records in it.
-pub(crate) const fn of_request(kind: ErrorKind, fail_if_throttled: bool) -> Failure {
+pub(crate) const fn of_request(
+    kind: ErrorKind,
+    fail_if_throttled: bool,
+    on_permanent: OnPermanent,
+) -> Failure {
     match kind {
         ErrorKind::Throttled | ErrorKind::LimitExceeded if fail_if_throttled => Failure::Throttled,
         // InUse: the stream is being made. Credential: new ones may come.
@@ -25,6 +41,12 @@ pub(crate) const fn of_request(kind: ErrorKind, fail_if_throttled: bool) -> Fail
         | ErrorKind::Credential
         | ErrorKind::InUse
         | ErrorKind::Conflict => Failure::Retry,
+        ErrorKind::Invalid => Failure::Isolate(kind),
+        ErrorKind::NotFound | ErrorKind::AccessDenied | ErrorKind::Key
+            if matches!(on_permanent, OnPermanent::Wait) =>
+        {
+            Failure::Wait
+        }
         other => Failure::Permanent(other),
     }
 }
@@ -118,19 +140,27 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         use ErrorKind::*;
-        for kind in [Transient, Credential, InUse, Conflict] {
-            assert_eq!(of_request(kind, true), Failure::Retry, "{kind:?}");
+        for policy in [OnPermanent::Fail, OnPermanent::Wait] {
+            for kind in [Transient, Credential, InUse, Conflict] {
+                assert_eq!(of_request(kind, true, policy), Failure::Retry, "{kind:?}");
+            }
+            for kind in [Throttled, LimitExceeded] {
+                assert_eq!(of_request(kind, false, policy), Failure::Retry, "{kind:?}");
+                let failed = of_request(kind, true, policy);
+                assert_eq!(failed, Failure::Throttled, "{kind:?}");
+            }
+            let isolated = of_request(Invalid, false, policy);
+            assert_eq!(isolated, Failure::Isolate(Invalid));
+            for kind in [Fatal, ExpiredIterator, ExpiredToken, ConditionFailed] {
+                let failed = of_request(kind, false, policy);
+                assert_eq!(failed, Failure::Permanent(kind), "{kind:?}");
+            }
         }
-        for kind in [Throttled, LimitExceeded] {
-            assert_eq!(of_request(kind, false), Failure::Retry, "{kind:?}");
-            assert_eq!(of_request(kind, true), Failure::Throttled, "{kind:?}");
-        }
-        for kind in [NotFound, AccessDenied, Key, Invalid, Fatal] {
-            assert_eq!(
-                of_request(kind, false),
-                Failure::Permanent(kind),
-                "{kind:?}"
-            );
+        for kind in [NotFound, AccessDenied, Key] {
+            let failed = of_request(kind, false, OnPermanent::Fail);
+            assert_eq!(failed, Failure::Permanent(kind), "{kind:?}");
+            let waits = of_request(kind, false, OnPermanent::Wait);
+            assert_eq!(waits, Failure::Wait, "{kind:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One `PutRecords` request: a single attempt.
 
+use crate::engine::isolate::CaseId;
 use crate::sealed::Sealed;
 use aggregation::{AGGREGATE_PARTITION_KEY, FinishedAggregate};
 use aws::kinesis::{Client, PutRecordsEntry, PutRecordsOutput};
@@ -10,13 +11,20 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) batch: Vec<Sealed>,
+    /// A part of a request that was refused.
+    pub(crate) case: Option<CaseId>,
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
     pub(crate) result: Result<PutRecordsOutput, aws::Error>,
 }
 
 /// Sends a batch. Dropping the future drops the batch, whose records resolve as closed.
-pub(crate) async fn send(client: Client, stream: Arc<str>, batch: Vec<Sealed>) -> Done {
+pub(crate) async fn send(
+    client: Client,
+    stream: Arc<str>,
+    batch: Vec<Sealed>,
+    case: Option<CaseId>,
+) -> Done {
     let started = Instant::now();
     let result = {
         let aggregates: Vec<&FinishedAggregate> = batch
@@ -49,6 +57,7 @@ pub(crate) async fn send(client: Client, stream: Arc<str>, batch: Vec<Sealed>) -
     };
     Done {
         batch,
+        case,
         started,
         ended: Instant::now(),
         result,

@@ -4,6 +4,7 @@ mod registry;
 
 pub use registry::SETTINGS;
 
+use crate::outcome::OnPermanent;
 use runtime::settings::Source;
 use runtime::{Settings, SettingsError};
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub(crate) struct Options {
     pub(crate) linger: Duration,
     /// Records are kept, to be given back with the error of their delivery.
     pub(crate) keep_records: bool,
+    pub(crate) on_permanent: OnPermanent,
     /// How long a receipt waits.
     pub(crate) patience: Option<Duration>,
     pub(crate) ttl: Duration,
@@ -132,6 +134,10 @@ impl Options {
             rate_limit: settings.integer("RateLimit"),
             linger: time("RecordMaxBufferedTime"),
             keep_records: settings.bool("ReturnUserRecordOnFailure"),
+            on_permanent: match settings.text("OnPermanentError").as_deref() {
+                Some("wait") => OnPermanent::Wait,
+                _ => OnPermanent::Fail,
+            },
             patience: settings
                 .duration("UserRecordTimeoutInMillis")
                 .filter(|patience| !patience.is_zero()),

@@ -115,6 +115,13 @@ impl ProducerBuilder {
         self.put("MaxConnections", requests)
     }
 
+    /// Whether records wait, until their time to live passes, when the stream does not exist, access is
+    /// denied or the encryption key cannot be used (`OnPermanentError`: `wait`), for someone may mend it.
+    /// Default: they fail at once (`fail`).
+    pub fn wait_on_permanent_error(self, on: bool) -> Self {
+        self.put("OnPermanentError", if on { "wait" } else { "fail" })
+    }
+
     /// Percent of a shard's 1 MiB and 1,000 records per second that are sent to it, at the most: a fixed
     /// cap (`RateLimit`). Default: none; the producer finds by the throttling how much a shard gives.
     pub fn rate_limit(self, percent: u64) -> Self {

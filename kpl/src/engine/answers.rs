@@ -1,5 +1,6 @@
 //! What the engine does with an answer, or with the failure of a request.
 
+use super::isolate::{CaseId, Refusal};
 use super::{Engine, Misplaced};
 use crate::error::DeliveryError;
 use crate::outcome::{self, Failure};
@@ -26,33 +27,71 @@ impl Engine {
         let took = done.ended.saturating_duration_since(done.started);
         self.shared.ledger.meters.request_time.observe(millis(took));
         match done.result {
-            Ok(output) => self.answered(done.batch, output, done.started, done.ended),
-            Err(error) => self.request_failed(done.batch, &error, done.started, done.ended),
+            Ok(output) => {
+                if let Some(case) = done.case {
+                    self.suspects.cleared(case, true);
+                }
+                self.answered(done.batch, output, done.started, done.ended);
+            }
+            Err(error) => {
+                let (batch, case) = (done.batch, done.case);
+                self.request_failed(batch, case, &error, done.started, done.ended);
+            }
         }
     }
 
     fn request_failed(
         &mut self,
-        batch: Vec<Sealed>,
+        mut batch: Vec<Sealed>,
+        case: Option<CaseId>,
         error: &aws::Error,
         started: Instant,
         ended: Instant,
     ) {
         let (code, message) = (error.code(), error.to_string());
         self.shared.ledger.meters.error(&code);
-        let failure = outcome::of_request(error.kind(), self.options.fail_if_throttled);
+        let options = &self.options;
+        let failure = outcome::of_request(
+            error.kind(),
+            options.fail_if_throttled,
+            options.on_permanent,
+        );
         if let Some(requests) = self.warnings.pass(1, ended) {
             tracing::warn!(stream = %self.shared.stream, requests, %error, "requests fail");
         }
-        if failure == Failure::Retry {
-            self.rest.failed(started, ended, &self.chance);
-        } else {
-            self.rest.succeeded();
+        match failure {
+            Failure::Retry => self.rest.failed(started, ended, &self.chance),
+            Failure::Wait => self.patience.failed(started, ended, &self.chance),
+            _ => self.is_back(),
         }
-        for mut sealed in batch {
-            self.attempted(&mut sealed, started, ended, Some((&code, &message)));
-            self.failed(sealed, failure, &code, &message, ended);
+        for sealed in &mut batch {
+            self.attempted(sealed, started, ended, Some((&code, &message)));
         }
+        match (failure, case) {
+            (Failure::Isolate(kind), _) => {
+                let refusal = Refusal {
+                    kind,
+                    code: &code,
+                    message: &message,
+                };
+                self.isolate(batch, case, refusal, ended);
+            }
+            (Failure::Retry | Failure::Wait, Some(case)) => self.suspects.again(case, batch),
+            (_, case) => {
+                if let Some(case) = case {
+                    self.suspects.cleared(case, false);
+                }
+                for sealed in batch {
+                    self.failed(sealed, failure, &code, &message, ended);
+                }
+            }
+        }
+    }
+
+    /// The endpoint answers.
+    fn is_back(&mut self) {
+        self.rest.succeeded();
+        self.patience.succeeded();
     }
 
     fn answered(
@@ -62,7 +101,7 @@ impl Engine {
         started: Instant,
         ended: Instant,
     ) {
-        self.rest.succeeded();
+        self.is_back();
         debug_assert_eq!(
             batch.len(),
             output.records.len(),
@@ -131,7 +170,7 @@ impl Engine {
         now: Instant,
     ) {
         match failure {
-            Failure::Retry => {
+            Failure::Retry | Failure::Wait => {
                 let records = u64::from(sealed.claims.records());
                 self.shared.ledger.meters.retried.add(records);
                 self.enqueue(sealed, now);
@@ -139,13 +178,15 @@ impl Engine {
             Failure::Throttled => {
                 self.fail(sealed, DeliveryError::throttled);
             }
-            Failure::Permanent(kind) => self.fail(sealed, |attempts| DeliveryError::Rejected {
-                kind,
-                code: code.to_owned(),
-                message: message.to_owned(),
-                attempts,
-                record: None,
-            }),
+            Failure::Permanent(kind) | Failure::Isolate(kind) => {
+                self.fail(sealed, |attempts| DeliveryError::Rejected {
+                    kind,
+                    code: code.to_owned(),
+                    message: message.to_owned(),
+                    attempts,
+                    record: None,
+                })
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the engine does when the shards have changed: decide about records that were stored where the
 //! map did not foretell, fetch a newer map, and move what is queued.
 
-use super::{Engine, Evidence, Misplaced};
+use super::{Engine, Evidence, MAP_AGE, Misplaced};
 use crate::outcome::{self, Landing};
 use crate::refresh::Fetched;
 use crate::sealed::Sealed;
@@ -72,6 +72,15 @@ impl Engine {
         sealed
     }
 
+    /// Something was put: a map that is old by now is fetched again, while it stays in use. When that
+    /// fails, the first put after as long again tries it.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        if now >= self.look_at {
+            self.look_at = now + MAP_AGE;
+            self.refresher.start();
+        }
+    }
+
     pub(super) fn fetched(&mut self, fetched: Fetched) {
         let Fetched { asked, result } = fetched;
         self.shared.ledger.meters.shard_maps.add(1);
@@ -97,6 +106,7 @@ impl Engine {
         let map = Arc::new(map);
         let now = Instant::now();
         self.refresher.succeeded();
+        self.look_at = asked + MAP_AGE;
         // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
         self.shared.map.store(Arc::clone(&map));
         self.shared.ledger.admission.set_shards(map.lanes().len());

@@ -189,6 +189,12 @@ pub const SETTINGS: Registry = Registry(&[
         Some("1048576"),
         "Bytes of a user record's data, at the most; a larger one is not admitted. Data and partition key together have the service's limit of 1 MiB besides.",
     ),
+    Setting {
+        name: "OnPermanentError",
+        kind: Kind::OneOf(&["fail", "wait"]),
+        default: Some("fail"),
+        meaning: "What becomes of records when the stream does not exist, access is denied or the encryption key cannot be used: they fail at once, or wait for someone to mend it, until RecordTtl passes; a request asks for it after 1 s, then ever more rarely, down to every 30 to 60 s.",
+    },
     integer(
         "RateLimit",
         (1, LONG_MAX),

@@ -52,7 +52,12 @@ impl Caller {
             1..6 => self.chance.index(600),
             _ => self.chance.index(40),
         };
-        let mut data = format!("{}/{number}/", self.name).into_bytes();
+        let poison = if self.setup.poison && number.is_multiple_of(40) {
+            "POISON/"
+        } else {
+            ""
+        };
+        let mut data = format!("{}/{number}/{poison}", self.name).into_bytes();
         data.resize(data.len() + size, b'.');
         // Without aggregation such a payload goes as it is, and a consumer does expand it.
         let data = if self.setup.aggregation && self.chance.happens(0.03) {

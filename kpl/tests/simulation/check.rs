@@ -2,7 +2,7 @@
 
 use crate::callers::Record;
 use crate::chaos::Damage;
-use crate::support::{place, readable};
+use crate::support::{POISON, place, readable};
 use crate::world::{Run, STREAM};
 use kpl::{Attempts, DeliveryError};
 use local::Local;
@@ -74,8 +74,16 @@ fn assert_true_reason(record: &Record, error: &DeliveryError, damage: &Damage, r
             let last = attempts.last().and_then(|attempt| attempt.code.as_deref());
             assert_eq!(last, Some(THROTTLED), "{record:?}");
         }
+        DeliveryError::Rejected { code, attempts, .. } if code == "ValidationException" => {
+            run.poisonous += 1;
+            let data = record.record.data();
+            let holds = data.windows(POISON.len()).any(|part| part == POISON);
+            assert!(holds, "a neighbour failed with it: {record:?}");
+            assert_eq!(codes(attempts).last(), Some(&Some(code.clone())));
+        }
         DeliveryError::Rejected { code, attempts, .. } => {
             run.rejected += 1;
+            assert!(!record.setup.wait_on_permanent, "{record:?}");
             assert!(damage.permanent.contains(&code.as_str()), "{record:?}");
             assert_eq!(
                 codes(attempts).last(),

@@ -5,6 +5,7 @@
 //! - delivered means readable, by a consumer that checks ranges, at the place that the receipt names;
 //! - a failure's reason is true, and nothing expires before its time to live;
 //! - what is outstanding never passes the bounds;
+//! - a record that the service refuses a whole request for fails alone;
 //! - no task of a producer outlives its close.
 //!
 //! `KINESIS_SEEDS=10000` runs more seeds, `KINESIS_SEED=7` one.

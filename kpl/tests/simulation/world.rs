@@ -22,6 +22,10 @@ pub(crate) struct Setup {
     pub(crate) linger: Duration,
     pub(crate) aggregation: bool,
     pub(crate) fail_if_throttled: bool,
+    /// Permanent errors are waited out.
+    pub(crate) wait_on_permanent: bool,
+    /// Some records make the service refuse the whole request.
+    pub(crate) poison: bool,
     pub(crate) max_records: u64,
     pub(crate) max_bytes: u64,
     pub(crate) settings: Vec<(&'static str, String)>,
@@ -42,6 +46,7 @@ pub(crate) struct Run {
     pub(crate) expired: u64,
     pub(crate) throttled: u64,
     pub(crate) rejected: u64,
+    pub(crate) poisonous: u64,
     pub(crate) closed: u64,
     pub(crate) cancelled: u64,
     pub(crate) retried: u64,
@@ -64,6 +69,7 @@ impl Run {
         self.expired += other.expired;
         self.throttled += other.throttled;
         self.rejected += other.rejected;
+        self.poisonous += other.poisonous;
         self.closed += other.closed;
         self.cancelled += other.cancelled;
         self.retried += other.retried;
@@ -83,6 +89,7 @@ impl Run {
             self.expired,
             self.throttled,
             self.rejected,
+            self.poisonous,
             self.closed,
             self.cancelled,
             self.retried,
@@ -101,7 +108,7 @@ impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} closed; {} puts \
+            "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} poisonous, {} closed; {} puts \
              cancelled, {} retries, {} duplicates, {} reshards, {} in a wrong shard, {} waited, {} \
              refused for want of room, {} flushes, {} requests",
             self.admitted,
@@ -109,6 +116,7 @@ impl fmt::Display for Run {
             self.expired,
             self.throttled,
             self.rejected,
+            self.poisonous,
             self.closed,
             self.cancelled,
             self.retried,
@@ -136,6 +144,8 @@ fn setup(chance: &Chance) -> Setup {
         linger: pick(chance, &[ms(0), ms(10), ms(100), ms(100), ms(1_000)]),
         aggregation: !chance.happens(0.15),
         fail_if_throttled: chance.happens(0.1),
+        wait_on_permanent: chance.happens(0.5),
+        poison: chance.happens(0.1),
         max_records: pick(chance, &[1, 3, 20, 500]),
         max_bytes: 2_097_152,
         settings: vec![
@@ -147,8 +157,18 @@ fn setup(chance: &Chance) -> Setup {
             text("MaxBufferedPerShard", pick(chance, &[1, 25, 25, 100])),
             text("CollectionMaxCount", pick(chance, &[1, 5, 500])),
             text("MaxConnections", pick(chance, &[1, 2, 24])),
-            text("RateLimit", pick(chance, &[10, 100, 150, 1_000])),
             text("RequestTimeout", pick(chance, &[500, 2_000])),
+            pick(
+                chance,
+                &[
+                    text("RateLimit", 10),
+                    text("RateLimit", 150),
+                    text("RateLimit", 1_000),
+                    // Adaptive.
+                    text("MinConnections", 1),
+                    text("MinConnections", 1),
+                ],
+            ),
         ],
     }
 }
@@ -161,6 +181,7 @@ async fn build(setup: &Setup, config: aws::Config, chance: &Chance) -> Option<Pr
         .record_max_buffered_time(setup.linger)
         .aggregation(setup.aggregation)
         .fail_if_throttled(setup.fail_if_throttled)
+        .wait_on_permanent_error(setup.wait_on_permanent)
         .max_buffered_records(setup.max_records)
         .max_buffered_bytes(setup.max_bytes);
     for (name, value) in &setup.settings {

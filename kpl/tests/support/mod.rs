@@ -56,6 +56,14 @@ pub(crate) fn config_signed_by(local: &Local, credentials: Credentials) -> Confi
     configured(local, 1, credentials, || ())
 }
 
+/// What the service finds wrong with a request, in these tests: it refuses the whole of it, as it does
+/// for one bad entry.
+pub(crate) const POISON: &[u8] = b"POISON";
+
+fn holds_poison(body: &[u8]) -> bool {
+    body.windows(POISON.len()).any(|part| part == POISON)
+}
+
 fn configured(
     local: &Local,
     seed: u64,
@@ -66,7 +74,15 @@ fn configured(
     let handler = move |request: http::Request<Bytes>| {
         let (local, watch) = (local.clone(), watch.clone());
         async move {
-            let answer = local.handle(request).await;
+            let answer = if holds_poison(request.body()) {
+                let refused = http::Response::builder()
+                    .status(400)
+                    .header("x-amzn-errortype", "ValidationException")
+                    .body(Bytes::new());
+                Ok(refused.unwrap())
+            } else {
+                local.handle(request).await
+            };
             watch();
             answer
         }
