@@ -94,12 +94,18 @@ impl Kept {
         !self.fresh.is_empty()
     }
 
+    fn requests(&self) -> usize {
+        self.waiting.len() + usize::from(self.in_flight.is_some())
+    }
+
     fn bound(&mut self) {
         let size = |body: &Body| body.bytes.len();
         let in_flight = self.in_flight.as_ref().map_or(0, size);
         let mut bytes = in_flight + self.waiting.iter().map(size).sum::<usize>();
         let mut dropped = 0;
+        // One stays, or a bound below the size of a request would send nothing at all.
         while bytes > self.most
+            && self.requests() > 1
             && let Some(oldest) = self.waiting.pop_front()
         {
             bytes -= oldest.bytes.len();
@@ -211,6 +217,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_request_above_the_bound_waits_alone() {
+        let stats = Arc::new(Mutex::new(UploadStats::default()));
+        let lost = Counter::default();
+        let mut kept = Kept::new("App".to_owned(), 0, Arc::clone(&stats), lost.clone());
+        for _ in 0..3 {
+            kept.take([datum()]);
+            assert!(!kept.encode());
+        }
+        assert_eq!((lost.value(), kept.requests()), (2, 1));
+        assert!(kept.next().is_some());
+        kept.failed();
+        assert!(kept.next().is_some());
+        kept.sent();
+        let s = *stats.lock();
+        assert_eq!((s.sent, s.waiting_bytes), (1, 0));
+    }
+
     proptest::proptest! {
         /// Whatever happens, each datum is somewhere, and what waits is within the bound.
         #[test]
@@ -231,7 +255,7 @@ mod tests {
                 let s = *stats.lock();
                 assert_eq!(s.read, s.sent + s.refused + s.dropped + s.waiting);
                 assert_eq!(lost.value(), s.refused + s.dropped);
-                assert!(s.waiting_bytes <= number(MOST) || kept.waiting.is_empty());
+                assert!(s.waiting_bytes <= number(MOST) || kept.requests() == 1);
             }
             drop(kept);
             let s = *stats.lock();
