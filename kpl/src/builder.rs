@@ -102,7 +102,11 @@ impl ProducerBuilder {
         let percent = options.buffered_per_shard;
         let ledger = Ledger::shared(bound, percent, &self.metrics, &self.stream);
         ledger.meters.shard_maps.add(1);
-        let rules = Arc::new(Rules::new(&options));
+        let mut rules = Rules::new(&options);
+        if options.idempotent {
+            rules.incarnation = Some(chance.next_u64());
+        }
+        let rules = Arc::new(rules);
         let maker = LaneMaker {
             rules,
             ledger: Arc::clone(&ledger),
@@ -120,6 +124,7 @@ impl ProducerBuilder {
             map: ArcSwap::from_pointee(map),
             events,
             aggregation: options.aggregation,
+            idempotent: options.idempotent,
             user_record_size: options.user_record_size,
             keep_records: options.keep_records,
             patience: options.patience,

@@ -17,7 +17,7 @@ use crate::sender::{Done, send};
 use crate::settings::Options;
 use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
-use aggregation::HashKey;
+use aggregation::{HashKey, IdentityReader, UserRecordRef};
 use aws::kinesis::Client;
 use isolate::{CaseId, Suspects};
 use runtime::Chance;
@@ -240,11 +240,17 @@ impl Engine {
             .records()
             .map(|record| self.shared.cost(&record.as_user_record()));
         let claims = sealed.claims.take_apart(&attempts, costs);
+        let mut identity = IdentityReader::default();
         for (record, claim) in sealed.content.records().zip(claims) {
+            let id = identity.next(record.tags.iter().copied());
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
                 claim.settle(&DeliveryError::expired(Arc::default()).into());
             } else {
-                self.shared.adopt(&record.as_user_record(), claim, now);
+                let untagged = UserRecordRef {
+                    tags: &[],
+                    ..record.as_user_record()
+                };
+                self.shared.adopt(&untagged, id, claim, now);
             }
         }
     }

@@ -9,7 +9,9 @@ use crate::sealed::Sealed;
 use crate::settings::Options;
 use crate::slot::Slot;
 use crate::stats::Ledger;
-use aggregation::{Aggregate, HashKey, HashRange, UserRecordRef};
+use aggregation::{
+    Aggregate, HashKey, HashRange, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef,
+};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub(crate) struct Rules {
     /// For what should not wait the whole time: a Kinesis record that is full waits so long for others
     /// to share its request, and so do records that are put together again.
     hurry: Duration,
+    /// Records carry an identity: that of the producer's life.
+    pub(crate) incarnation: Option<u64>,
 }
 
 impl Rules {
@@ -39,6 +43,7 @@ impl Rules {
             max_size: options.aggregate_size,
             linger: options.linger,
             hurry: (options.linger / 5).min(Duration::from_millis(50)),
+            incarnation: None,
         }
     }
 
@@ -78,6 +83,8 @@ struct State {
     filling: Option<Filling>,
     /// Bytes of the last aggregate: the next one starts with as much room.
     last_size: usize,
+    /// Of the next record that is identified here; the lane is a series.
+    number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +99,7 @@ enum Stage {
 #[derive(Debug)]
 struct Filling {
     aggregate: Aggregate,
+    identity: IdentityWriter,
     claims: Claims,
     span: Span,
     deadline: Instant,
@@ -136,6 +144,7 @@ impl Lane {
             stage: Stage::Open,
             filling: None,
             last_size: 0,
+            number: 0,
         };
         Self {
             key,
@@ -199,6 +208,32 @@ impl Lane {
     }
 }
 
+impl Filling {
+    /// Appends the record with the tag that its identity needs here, unless the aggregate would then
+    /// take more than `max_size` bytes.
+    fn push_within(
+        &mut self,
+        record: &UserRecordRef<'_>,
+        id: Option<RecordId>,
+        max_size: usize,
+    ) -> bool {
+        let Some(id) = id else {
+            return self.aggregate.push_within(record, max_size).is_some();
+        };
+        let text = self.identity.tag(id);
+        let tag = text
+            .as_ref()
+            .map(|text| (IDENTITY_TAG, Some(text.as_str())));
+        let tags = tag.as_slice();
+        let tagged = UserRecordRef { tags, ..*record };
+        let pushed = self.aggregate.push_within(&tagged, max_size).is_some();
+        if pushed {
+            self.identity.wrote(id);
+        }
+        pushed
+    }
+}
+
 impl State {
     fn seal(&mut self, lane: &Lane, now: Instant) -> Option<Sealed> {
         let filling = self.filling.take()?;
@@ -231,22 +266,43 @@ impl Append<'_> {
     ) -> Option<(&Arc<Slot>, u32)> {
         // A flush waits for it: it must not wait the whole time for others.
         let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
-        let claims = self.place(record, key, hurried)?;
+        let id = self.next_id();
+        let claims = self.place(record, id, key, hurried)?;
         let position = claims.take(fresh, keep);
         Some((claims.slot(), position))
     }
 
     /// Appends a record of an aggregate that was taken apart.
-    pub(crate) fn adopt(&mut self, record: &UserRecordRef<'_>, key: HashKey, claim: Claim) {
-        if let Some(claims) = self.place(record, key, true) {
+    /// It keeps the identity that it had.
+    pub(crate) fn adopt(
+        &mut self,
+        record: &UserRecordRef<'_>,
+        id: Option<RecordId>,
+        key: HashKey,
+        claim: Claim,
+    ) {
+        if let Some(claims) = self.place(record, id, key, true) {
             claims.adopt(claim);
         }
+    }
+
+    /// The identity of a record that was just admitted, if it gets one.
+    fn next_id(&mut self) -> Option<RecordId> {
+        let incarnation = self.lane.rules.incarnation?;
+        let number = self.state.number;
+        self.state.number += 1;
+        Some(RecordId {
+            incarnation,
+            series: self.lane.key,
+            number,
+        })
     }
 
     /// Appends a record's bytes. Gives the claims of its aggregate.
     fn place(
         &mut self,
         record: &UserRecordRef<'_>,
+        id: Option<RecordId>,
         key: HashKey,
         hurried: bool,
     ) -> Option<&mut Claims> {
@@ -256,10 +312,7 @@ impl Append<'_> {
         let fits = match &mut self.state.filling {
             Some(filling) => {
                 (filling.aggregate.len() < rules.max_records)
-                    && filling
-                        .aggregate
-                        .push_within(record, rules.max_size)
-                        .is_some()
+                    && filling.push_within(record, id, rules.max_size)
             }
             None => false,
         };
@@ -274,15 +327,17 @@ impl Append<'_> {
         }
         let full = self.state.seal(self.lane, self.now);
         self.effects.sealed.extend(full);
-        let mut aggregate = Aggregate::with_capacity(self.state.last_size);
-        aggregate.push(record);
-        self.effects.deadline = Some(deadline);
-        let filling = self.state.filling.insert(Filling {
-            aggregate,
+        let mut filling = Filling {
+            aggregate: Aggregate::with_capacity(self.state.last_size),
+            identity: IdentityWriter::default(),
             claims: Claims::new(Arc::clone(&self.lane.ledger)),
             span: Span::of(key),
             deadline,
-        });
+        };
+        // What is larger than an aggregate may be goes alone.
+        filling.push_within(record, id, usize::MAX);
+        self.effects.deadline = Some(deadline);
+        let filling = self.state.filling.insert(filling);
         Some(&mut filling.claims)
     }
 

@@ -2,7 +2,9 @@
 
 use crate::error::PutError;
 use crate::settings::RECORD_LIMIT;
-use aggregation::{Aggregate, HashKey, UserRecordRef, looks_like_aggregate};
+use aggregation::{
+    Aggregate, HashKey, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef, looks_like_aggregate,
+};
 use bytes::Bytes;
 use std::fmt;
 
@@ -11,6 +13,22 @@ const OVERHEAD: usize = 64;
 
 /// The longest partition key, in characters as the service counts them (UTF-16 units).
 const KEY_LIMIT: usize = 256;
+
+/// The identity that takes most bytes.
+const LONGEST_ID: RecordId = RecordId {
+    incarnation: u64::MAX,
+    series: u64::MAX,
+    number: u64::MAX,
+};
+
+/// Which records that are alone go in an aggregate all the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wrapping {
+    /// Those whose data a reader would take for an aggregate.
+    pub(crate) look_alikes: bool,
+    /// All, because they carry an identity.
+    pub(crate) all: bool,
+}
 
 /// A user record.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,7 +88,7 @@ impl Record {
     }
 
     /// What is wrong with the record, if anything.
-    pub(crate) fn problem(&self, aggregation: bool, data_limit: usize) -> Option<Problem> {
+    pub(crate) fn problem(&self, wrapping: Wrapping, data_limit: usize) -> Option<Problem> {
         let key = self.partition_key.as_str();
         // Bytes are never fewer than UTF-16 units: the count is needed for long keys only.
         let units = if key.len() <= KEY_LIMIT {
@@ -88,8 +106,17 @@ impl Record {
             });
         }
         let mut size = self.data.len() + key.len();
-        if aggregation && looks_like_aggregate(&self.data) {
-            // Goes wrapped, alone in an aggregate under a one-byte key.
+        // Goes wrapped, alone in an aggregate under a one-byte key.
+        if wrapping.all {
+            let longest = IdentityWriter::default().tag(LONGEST_ID);
+            let tag = longest.as_ref().map(|id| (IDENTITY_TAG, Some(id.as_str())));
+            let tags = tag.as_slice();
+            let tagged = UserRecordRef {
+                tags,
+                ..self.view()
+            };
+            size = size.max(Aggregate::new().size_with(&tagged) + 1);
+        } else if wrapping.look_alikes && looks_like_aggregate(&self.data) {
             size = size.max(Aggregate::new().size_with(&self.view()) + 1);
         }
         (size > RECORD_LIMIT).then_some(Problem::Size { size })
@@ -208,13 +235,28 @@ mod tests {
                 }),
             ),
         ];
-        for (record, aggregation, problem) in table {
-            let found = record.problem(aggregation, usize::MAX);
+        for (record, look_alikes, problem) in table {
+            let wrapping = Wrapping {
+                look_alikes,
+                all: false,
+            };
+            let found = record.problem(wrapping, usize::MAX);
             assert_eq!(found, problem, "{record:?}");
         }
+        // Envelope, headers and the longest tag.
+        let all = Wrapping {
+            look_alikes: true,
+            all: true,
+        };
+        let largest = RECORD_LIMIT - 79;
+        let fits = Record::new("k", vec![0; largest]);
+        assert_eq!(fits.problem(all, usize::MAX), None);
+        let size = RECORD_LIMIT + 1;
+        let too_large = Record::new("k", vec![0; largest + 1]).problem(all, usize::MAX);
+        assert_eq!(too_large, Some(Problem::Size { size }));
         let data = Problem::Data { size: 3, limit: 2 };
-        assert_eq!(Record::new("long", "xyz").problem(true, 2), Some(data));
-        assert_eq!(Record::new("long", "xyz").problem(true, 3), None);
+        assert_eq!(Record::new("long", "xyz").problem(all, 2), Some(data));
+        assert_eq!(Record::new("long", "xyz").problem(all, 3), None);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) request_size: usize,
     pub(crate) connection: Connection,
     pub(crate) fail_if_throttled: bool,
+    /// Records carry an identity.
+    pub(crate) idempotent: bool,
     pub(crate) buffered_bytes: usize,
     pub(crate) buffered_records: usize,
     /// Percent of both that one shard may take.
@@ -126,6 +128,7 @@ impl Options {
             request_size: size("CollectionMaxSize").min(REQUEST_LIMIT),
             connection: Connection::read(settings),
             fail_if_throttled: settings.bool("FailIfThrottled"),
+            idempotent: settings.bool("Idempotent"),
             buffered_bytes: size("MaxBufferedBytes"),
             buffered_records: size("MaxBufferedRecords"),
             buffered_per_shard: size("MaxBufferedPerShard"),

@@ -5,11 +5,11 @@ use crate::claims::{Claim, Claims, Fresh};
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
 use crate::receipt::{BatchReceipt, Receipt};
-use crate::record::{self, Problem, Record};
+use crate::record::{self, Problem, Record, Wrapping};
 use crate::sealed::Sealed;
 use crate::shard_map::ShardMap;
 use crate::stats::Ledger;
-use aggregation::{HashKey, UserRecordRef};
+use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) events: UnboundedSender<Event>,
     /// Records are packed together, and wrapped if a reader would take them for an aggregate.
     pub(crate) aggregation: bool,
+    /// Records carry an identity, always wrapped.
+    pub(crate) idempotent: bool,
     /// The most that a user record's data may take, in bytes.
     pub(crate) user_record_size: usize,
     /// Records are kept until their outcome is known, to be given back with an error.
@@ -55,7 +57,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// What is wrong with a record, if anything.
     pub(crate) fn problem(&self, record: &Record) -> Option<Problem> {
-        record.problem(self.aggregation, self.user_record_size)
+        let wrapping = Wrapping {
+            look_alikes: self.aggregation,
+            all: self.idempotent,
+        };
+        record.problem(wrapping, self.user_record_size)
     }
 
     /// What a record is charged; never more than there is.
@@ -188,14 +194,20 @@ impl Shared {
     }
 
     /// Puts a record of an aggregate that was taken apart into its shard's open aggregate.
-    pub(crate) fn adopt(&self, record: &UserRecordRef<'_>, claim: Claim, now: Instant) {
+    pub(crate) fn adopt(
+        &self,
+        record: &UserRecordRef<'_>,
+        id: Option<RecordId>,
+        claim: Claim,
+        now: Instant,
+    ) {
         let key = record::hash_key(record);
         loop {
             let map = self.map.load();
             let (_, lane) = map.find(key);
             match lane.enter(now) {
                 Entry::Open(mut append) => {
-                    append.adopt(record, key, claim);
+                    append.adopt(record, id, key, claim);
                     self.apply(lane, append.finish());
                     return;
                 }

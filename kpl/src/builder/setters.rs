@@ -158,6 +158,13 @@ impl ProducerBuilder {
         self.put("ReturnUserRecordOnFailure", on)
     }
 
+    /// Gives each user record an identity that a consumer can drop repeats by (`Idempotent`, default
+    /// false): time-outs, answers that were lost after storing, and reshards then store records twice
+    /// without anyone seeing them twice. See [`aggregation::Window`] for the consumer's half.
+    pub fn idempotent(self, on: bool) -> Self {
+        self.put("Idempotent", on)
+    }
+
     /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it
     /// takes). Delivery goes on after it, and may still succeed.
     pub fn user_record_timeout(self, patience: Duration) -> Self {

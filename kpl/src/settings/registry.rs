@@ -148,6 +148,11 @@ pub const SETTINGS: Registry = Registry(&[
         "false",
         "Fails a record at the first throttling answer, in place of trying again.",
     ),
+    switch(
+        "Idempotent",
+        "false",
+        "Gives each user record an identity in the tags of its aggregate, so that a consumer that looks at it drops what was stored twice. Others are not disturbed. Each record goes in an aggregate, also alone, also without aggregation.",
+    ),
     unset(
         "KinesisEndpoint",
         Kind::Matching(&HOST),

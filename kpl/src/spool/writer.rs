@@ -1,0 +1,212 @@
+//! The task that owns the files: callers that come at the same time share a write and a flush.
+
+use super::log::Log;
+use super::{SpoolError, SpoolOptions, SpoolSync};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// Requests taken at a time.
+const REQUESTS: usize = 1024;
+
+/// Where admitted records are spooled. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool(mpsc::UnboundedSender<Request>);
+
+/// The outcome of an append: the number of the first record, the others follow.
+pub(crate) type Spooled = Result<u64, Arc<SpoolError>>;
+
+/// Unbounded, for each but the last stands for admitted records.
+#[derive(Debug)]
+enum Request {
+    Append(Append),
+    Resolved(Range<u64>),
+    /// Writes everything down and ends.
+    Close,
+}
+
+#[derive(Debug)]
+struct Append {
+    records: Vec<u8>,
+    count: u64,
+    reply: oneshot::Sender<Spooled>,
+}
+
+impl Spool {
+    /// The handle, and the task that has to run for it.
+    pub(crate) fn new(log: Log, options: SpoolOptions) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let writer = Writer {
+            log: Some(log),
+            options,
+            requests,
+            waiting: VecDeque::new(),
+            sync_at: None,
+            mark_at: None,
+        };
+        (Self(sender), writer.run())
+    }
+
+    /// Spools so many records, given in the format of a segment. Waits while there is no room for them.
+    ///
+    /// # Cancellation
+    /// A future that is dropped has spooled nothing, or what counts as resolved.
+    pub(crate) async fn append(&self, records: Vec<u8>, count: u64) -> Spooled {
+        let (reply, answer) = oneshot::channel();
+        drop(self.0.send(Request::Append(Append {
+            records,
+            count,
+            reply,
+        })));
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(SpoolError::Closed)))
+    }
+
+    /// These records were delivered, or have failed for good and their caller was told.
+    pub(crate) fn resolved(&self, numbers: Range<u64>) {
+        drop(self.0.send(Request::Resolved(numbers)));
+    }
+
+    /// Lets the task end once everything before is written down.
+    pub(crate) fn close(&self) {
+        drop(self.0.send(Request::Close));
+    }
+}
+
+struct Writer {
+    /// Away while a blocking thread works on it.
+    log: Option<Log>,
+    options: SpoolOptions,
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// For which there was no room, in the order of their coming.
+    waiting: VecDeque<Append>,
+    sync_at: Option<Instant>,
+    mark_at: Option<Instant>,
+}
+
+/// What is done at once on a blocking thread.
+#[derive(Default)]
+struct Work {
+    resolved: Vec<Range<u64>>,
+    appends: VecDeque<Append>,
+    sync: bool,
+    mark: bool,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut requests = Vec::new();
+        let mut open = true;
+        while open {
+            let wake = self.sync_at.into_iter().chain(self.mark_at).min();
+            tokio::select! {
+                biased;
+                received = self.requests.recv_many(&mut requests, REQUESTS) => open = received > 0,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+            let mut work = Work::default();
+            for request in requests.drain(..) {
+                match request {
+                    Request::Append(append) => self.waiting.push_back(append),
+                    Request::Resolved(numbers) => work.resolved.push(numbers),
+                    Request::Close => open = false,
+                }
+            }
+            let now = Instant::now();
+            work.sync = !open || self.sync_at.is_some_and(|at| at <= now);
+            work.mark = !open || self.mark_at.is_some_and(|at| at <= now);
+            work.appends = std::mem::take(&mut self.waiting);
+            if !self.work(work).await {
+                return;
+            }
+        }
+    }
+
+    /// False when the runtime takes no more work.
+    async fn work(&mut self, work: Work) -> bool {
+        let Some(mut log) = self.log.take() else {
+            return false;
+        };
+        let sync = self.options.sync;
+        let done = tokio::task::spawn_blocking(move || {
+            let waiting = work.carry_out(&mut log, sync);
+            (log, waiting)
+        });
+        let Ok((log, waiting)) = done.await else {
+            return false;
+        };
+        self.waiting = waiting;
+        let now = Instant::now();
+        if let SpoolSync::Every(delay) = sync {
+            self.sync_at = log
+                .is_unsynced()
+                .then(|| self.sync_at.filter(|at| *at > now).unwrap_or(now + delay));
+        }
+        self.mark_at = log.is_unmarked().then(|| {
+            self.mark_at
+                .filter(|at| *at > now)
+                .unwrap_or(now + self.options.mark_every)
+        });
+        self.log = Some(log);
+        true
+    }
+}
+
+impl Work {
+    /// Gives back what there is no room for.
+    fn carry_out(mut self, log: &mut Log, sync: SpoolSync) -> VecDeque<Append> {
+        let resolved = !self.resolved.is_empty();
+        for numbers in self.resolved {
+            log.resolve(numbers);
+        }
+        let short = |log: &Log, append: &Append| {
+            !log.has_room(u64::try_from(append.records.len()).unwrap_or(u64::MAX))
+        };
+        // Segments may go only once it is written down that their records are resolved.
+        let needs_room = resolved && self.appends.front().is_some_and(|first| short(log, first));
+        if self.mark || needs_room {
+            log.mark().unwrap_or_else(|error| report(&error));
+        }
+        let mut written = Vec::new();
+        while let Some(append) = self.appends.pop_front() {
+            if short(log, &append) {
+                self.appends.push_front(append);
+                break;
+            }
+            let outcome = log.append(&append.records, append.count);
+            written.push((append.reply, append.count, outcome.map_err(Arc::new)));
+        }
+        let synced = if self.sync || sync == SpoolSync::Always {
+            log.sync().map_err(Arc::new)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = &synced {
+            report(error);
+        }
+        for (reply, count, outcome) in written {
+            let admitted = match (&synced, sync) {
+                (Err(error), SpoolSync::Always) => Err(Arc::clone(error)),
+                _ => outcome.clone(),
+            };
+            let refused = admitted.is_err();
+            let refused = reply.send(admitted).is_err() || refused;
+            if let Ok(first) = outcome
+                && refused
+            {
+                // Written, but never admitted: it must not be sent after a crash.
+                log.resolve(first..first.saturating_add(count));
+            }
+        }
+        self.appends
+    }
+}
+
+/// Says that the disk failed where no caller waits for the answer: records are sent twice after a
+/// crash rather than not at all.
+fn report(error: &SpoolError) {
+    tracing::warn!(%error, "the spool could not be brought up to date; it is tried again");
+}
