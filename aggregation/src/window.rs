@@ -10,8 +10,10 @@ pub struct WindowBounds {
     /// Series of records; those seen longest ago are forgotten first, a sixteenth at a time. A producer
     /// that writes to a shard has one or a few there. Default: 4,096.
     pub series: usize,
-    /// Runs of consecutive numbers in each series; the lowest are forgotten first. Records come nearly
-    /// in order, so that there is one run and one more for each record that was given up. Default: 64.
+    /// Runs of consecutive numbers in all series together, 16 bytes each. The series seen longest ago are
+    /// forgotten first; of one that takes more than a quarter, its lowest runs. Records come nearly in
+    /// order, so that a series is one run, and one more for each record that was given up, or that went
+    /// to a sibling when an aggregate was taken apart at a reshard. Default: 65,536.
     pub runs: usize,
 }
 
@@ -19,7 +21,7 @@ impl Default for WindowBounds {
     fn default() -> Self {
         WindowBounds {
             series: 4096,
-            runs: 64,
+            runs: 65_536,
         }
     }
 }
@@ -53,6 +55,8 @@ pub enum Sighting {
 pub struct Window {
     bounds: WindowBounds,
     series: BTreeMap<(u64, u64), Series>,
+    /// Of all series.
+    runs: usize,
     /// Counts observations: when a series was seen last.
     turn: u64,
     forgotten: u64,
@@ -69,12 +73,11 @@ impl Window {
     /// An empty window; 0 in the bounds counts as 1.
     #[must_use]
     pub fn new(bounds: WindowBounds) -> Self {
-        let bounds = WindowBounds {
-            series: bounds.series.max(1),
-            runs: bounds.runs.max(1),
-        };
         Window {
-            bounds,
+            bounds: WindowBounds {
+                series: bounds.series.max(1),
+                runs: bounds.runs.max(1),
+            },
             ..Self::default()
         }
     }
@@ -82,10 +85,13 @@ impl Window {
     /// Whether the record was seen before; it is remembered from now on.
     pub fn observe(&mut self, id: RecordId) -> Sighting {
         self.turn += 1;
-        let series = self.series.entry((id.incarnation, id.series)).or_default();
+        let key = (id.incarnation, id.series);
+        let before = self.series.get(&key).map_or(0, |series| series.runs.len());
+        let series = self.series.entry(key).or_default();
         series.turn = self.turn;
         let sighting = series.add(id.number);
-        self.forgotten += series.shorten(self.bounds.runs);
+        self.forgotten += series.shorten(self.bounds.of_a_series());
+        self.runs = self.runs - before + series.runs.len();
         self.forget_the_oldest();
         sighting
     }
@@ -97,8 +103,9 @@ impl Window {
             let ours = self.series.entry(*key).or_default();
             ours.turn = ours.turn.max(theirs.turn);
             ours.absorb(&theirs.runs);
-            self.forgotten += ours.shorten(self.bounds.runs);
+            self.forgotten += ours.shorten(self.bounds.of_a_series());
         }
+        self.runs = self.series.values().map(|series| series.runs.len()).sum();
         self.forget_the_oldest();
     }
 
@@ -115,18 +122,29 @@ impl Window {
     }
 
     fn forget_the_oldest(&mut self) {
-        if self.series.len() <= self.bounds.series {
-            return;
+        let WindowBounds { series, runs } = self.bounds;
+        while self.series.len() > series || (self.runs > runs && self.series.len() > 1) {
+            // A sixteenth at once, so that finding them is paid for by as many new ones.
+            let excess = self.series.len().saturating_sub(series);
+            let drop = (excess + self.series.len() / 16).clamp(1, self.series.len() - 1);
+            let mut turns: Vec<u64> = self.series.values().map(|series| series.turn).collect();
+            let (_, youngest, _) = turns.select_nth_unstable(drop - 1);
+            let youngest = *youngest;
+            self.series.retain(|_, series| {
+                let stays = series.turn > youngest;
+                if !stays {
+                    self.runs -= series.runs.len();
+                    self.forgotten += 1;
+                }
+                stays
+            });
         }
-        // A sixteenth at once, so that finding them is paid for by as many new ones.
-        let room = self.bounds.series / 16;
-        let drop = self.series.len() - (self.bounds.series - room);
-        let mut turns: Vec<u64> = self.series.values().map(|series| series.turn).collect();
-        let (_, youngest, _) = turns.select_nth_unstable(drop - 1);
-        let youngest = *youngest;
-        let before = self.series.len();
-        self.series.retain(|_, series| series.turn > youngest);
-        self.forgotten += u64::try_from(before - self.series.len()).unwrap_or(u64::MAX);
+    }
+}
+
+impl WindowBounds {
+    fn of_a_series(self) -> usize {
+        (self.runs / 4).max(1)
     }
 }
 
@@ -238,7 +256,7 @@ mod tests {
     fn the_series_seen_longest_ago_are_forgotten() {
         let mut window = Window::new(WindowBounds {
             series: 32,
-            runs: 2,
+            runs: 100,
         });
         for series in 0..32 {
             let _ = window.observe(id(1, series, 0));
@@ -249,13 +267,22 @@ mod tests {
         assert_eq!((window.series(), window.forgotten()), (30, 3));
         assert_eq!(window.observe(id(1, 0, 1)), Sighting::Repeat, "seen lately");
         assert_eq!(window.observe(id(1, 1, 0)), Sighting::New, "forgotten");
+        // Runs that are far apart push the oldest series out, and no more than that.
+        for n in 0..25 {
+            let _ = window.observe(id(9, 9, 2 * n));
+        }
+        assert!(window.series() > 20 && window.runs > 40);
+        for n in 0..100 {
+            let _ = window.observe(id(9, n % 4, 2 * n));
+        }
+        assert!(window.runs <= 100 && window.runs > 80, "{}", window.runs);
     }
 
     proptest! {
         #[test]
         fn equals_a_set_and_bounded_it_never_makes_up_a_repeat(
             ids in prop::collection::vec((0_u64..3, 0_u64..3, 0_u64..40), 0..300),
-            (series, runs) in (1_usize..6, 1_usize..4),
+            (series, runs) in (1_usize..6, 1_usize..12),
             cut in 0_usize..300,
         ) {
             let mut seen = BTreeSet::new();
@@ -269,7 +296,8 @@ mod tests {
                     prop_assert!(!new);
                 }
                 prop_assert!(bounded.series() <= series);
-                prop_assert!(bounded.series.values().all(|s| s.runs.len() <= runs));
+                let kept: usize = bounded.series.values().map(|series| series.runs.len()).sum();
+                prop_assert!(kept == bounded.runs && kept <= runs);
             }
             prop_assert_eq!(all.forgotten(), 0);
             // Two windows of two parts, absorbed, are one window of the whole.

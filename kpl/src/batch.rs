@@ -27,6 +27,19 @@ pub(crate) async fn put_all(
             admitted: None,
         });
     }
+    let mut spooled = match shared.spool(&records).await {
+        Ok(spooled) => spooled,
+        Err(error) => {
+            let reason = PutAllReason::Spool {
+                problem: error.to_string(),
+            };
+            return Err(PutAllError {
+                reason,
+                records,
+                admitted: None,
+            });
+        }
+    };
     let mut keys = Vec::with_capacity(records.len());
     all_hash_keys(&records, &mut keys);
     let mut receipt = BatchReceipt::default();
@@ -54,10 +67,27 @@ pub(crate) async fn put_all(
                 admitted,
             });
         };
-        plan.append(shared, part, keys, epoch, done, &mut receipt);
+        let part = Part {
+            records: part,
+            keys,
+            spooled: spooled.first(),
+            place: done,
+        };
+        plan.append(shared, &part, epoch, &mut receipt);
+        spooled.admitted(count);
         done += count;
     }
     Ok(receipt)
+}
+
+/// Some of a batch's records that are admitted together.
+struct Part<'a> {
+    records: &'a [Record],
+    keys: &'a [HashKey],
+    /// The first one's number in the spool, if there is one; the others follow.
+    spooled: Option<u64>,
+    /// The first one's place in the batch.
+    place: usize,
 }
 
 /// Which record of a part goes to which lane, by a map. Where the map has changed before they were
@@ -93,17 +123,14 @@ impl Plan {
         Demand::many(self.todo.chunk_by(|a, b| a.0 == b.0).map(part))
     }
 
-    /// Puts the records, which were admitted together, into their shards' open aggregates, one lock for
-    /// each shard. Their places in the whole batch begin at `place`.
-    fn append(
-        self,
-        shared: &Shared,
-        records: &[Record],
-        keys: &[HashKey],
-        epoch: u64,
-        place: usize,
-        receipt: &mut BatchReceipt,
-    ) {
+    /// Puts the records into their shards' open aggregates, one lock for each shard.
+    fn append(self, shared: &Shared, part: &Part<'_>, epoch: u64, receipt: &mut BatchReceipt) {
+        let Part {
+            records,
+            keys,
+            spooled,
+            place,
+        } = *part;
         let now = Instant::now();
         shared.ledger.meters.received.add(records.len() as u64);
         receipt.reserve(records.len());
@@ -137,6 +164,7 @@ impl Plan {
                         epoch,
                         arrival: now,
                         seat: *seat,
+                        spooled: spooled.map(|first| first + *at as u64),
                     };
                     let placed = match &mut entry {
                         Entry::Open(append) => append

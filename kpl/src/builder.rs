@@ -11,6 +11,7 @@ use crate::refresh::{Fetched, fetch};
 use crate::settings::{Connection, Options, SETTINGS};
 use crate::shard_map::{LaneMaker, ShardMap};
 use crate::shared::Shared;
+use crate::spool::{self, Spool};
 use crate::stats::Ledger;
 use arc_swap::ArcSwap;
 use aws::ErrorKind;
@@ -89,6 +90,10 @@ impl ProducerBuilder {
             None => own_config(&options.connection)?,
         };
         let chance = self.chance.unwrap_or_else(|| config.chance().fork());
+        let spool = match &options.spool {
+            Some(options) => Some(spool::open(options.clone(), &self.stream).await?),
+            None => None,
+        };
         let client =
             aws::kinesis::Client::new(&config).with_attempt_timeout(options.request_timeout);
         let Fetched { asked, result } =
@@ -129,11 +134,25 @@ impl ProducerBuilder {
             keep_records: options.keep_records,
             patience: options.patience,
             runtime,
+            spool_damage: spool
+                .as_ref()
+                .map(|(_, recovered)| recovered.damage.clone())
+                .unwrap_or_default(),
             ended: CancellationToken::new(),
         });
         let scope = TaskScope::new("producer");
         // The engine decides when to try again: one attempt a call.
         let client = client.with_retry(RetryPolicy::none());
+        if let Some((log, recovered)) = spool
+            && let Some(options) = options.spool.clone()
+        {
+            let (spool, writer) = Spool::new(log, options);
+            drop(shared.ledger.spool.set(spool));
+            scope.spawn("spool", writer);
+            if !recovered.is_empty() {
+                scope.spawn("recovery", spool::recover(Arc::clone(&shared), recovered));
+            }
+        }
         let engine = Engine::new(Arc::clone(&shared), maker, options, client, chance, told);
         scope.spawn("engine", engine.run(scope.token().clone()));
         Ok(Producer::new(shared, scope))

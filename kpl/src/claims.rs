@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::slot::{Slot, Verdict};
 use crate::stats::Ledger;
 use runtime::Attempts;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ pub(crate) struct Claims {
     adopted: Vec<(u32, Ticket)>,
     /// The records by position, if they are to be kept; else empty.
     kept: Vec<Record>,
+    /// The records' numbers in the spool by position, if there is one; else empty.
+    spooled: Vec<Range<u64>>,
     /// What the ages of the ledger have of these claims.
     age: Option<Instant>,
     records: u32,
@@ -74,6 +77,7 @@ pub(crate) struct Claim {
     ticket: Ticket,
     run: Run,
     kept: Option<Record>,
+    spooled: Option<u64>,
     settled: bool,
 }
 
@@ -85,6 +89,8 @@ pub(crate) struct Fresh {
     pub(crate) arrival: Instant,
     /// The shard's that it is charged to.
     pub(crate) seat: Seat,
+    /// Its number in the spool, if there is one.
+    pub(crate) spooled: Option<u64>,
 }
 
 impl Claims {
@@ -95,6 +101,7 @@ impl Claims {
             runs: Vec::with_capacity(1),
             adopted: Vec::new(),
             kept: Vec::new(),
+            spooled: Vec::new(),
             age: None,
             records: 0,
             settled: false,
@@ -112,6 +119,7 @@ impl Claims {
     /// Takes a record in, and keeps it if it is to be kept; gives its position.
     pub(crate) fn take(&mut self, fresh: Fresh, keep: Option<Record>) -> u32 {
         self.kept.extend(keep);
+        self.note_spooled(fresh.spooled);
         self.grow_older(fresh.arrival);
         match self.runs.last_mut() {
             Some(run)
@@ -142,10 +150,19 @@ impl Claims {
             before: Arc::clone(&claim.ticket.before),
         };
         self.kept.extend(claim.kept.take());
+        self.note_spooled(claim.spooled);
         self.grow_older(claim.run.arrival);
         self.runs.push(claim.run);
         self.adopted.push((self.records, ticket));
         self.next()
+    }
+
+    fn note_spooled(&mut self, number: Option<u64>) {
+        let Some(number) = number else { return };
+        match self.spooled.last_mut() {
+            Some(run) if run.end == number => run.end += 1,
+            _ => self.spooled.push(number..number + 1),
+        }
     }
 
     fn grow_older(&mut self, arrival: Instant) {
@@ -194,6 +211,8 @@ impl Claims {
         self.slot.resolve(verdict.clone());
         self.ledger.settled(u64::from(self.records), verdict);
         self.ledger
+            .spooled_settled(std::mem::take(&mut self.spooled), verdict);
+        self.ledger
             .admission
             .release(self.runs.iter().map(Run::permit));
     }
@@ -208,6 +227,7 @@ impl Claims {
         self.settled = true;
         self.ledger.ages.change(self.age.take(), None);
         let mut kept = std::mem::take(&mut self.kept).into_iter();
+        let mut spooled = std::mem::take(&mut self.spooled).into_iter().flatten();
         let count = usize::try_from(self.records).unwrap_or(usize::MAX);
         self.slot.take_apart(count);
         let slot = Arc::clone(&self.slot);
@@ -237,6 +257,7 @@ impl Claims {
                     ..run
                 },
                 kept: kept.next(),
+                spooled: spooled.next(),
                 settled: false,
             });
         }
@@ -306,6 +327,9 @@ impl Claim {
         let verdict = &verdict.giving_back(self.kept.take().into_iter().collect());
         ticket.resolve(verdict, 0);
         self.ledger.settled(1, verdict);
+        let spooled = self.spooled.map(|number| number..number + 1);
+        self.ledger
+            .spooled_settled(spooled.into_iter().collect(), verdict);
         self.ledger.admission.release([self.run.permit()]);
     }
 }
@@ -345,6 +369,7 @@ mod tests {
             epoch: ledger.admission.try_acquire(&demand).unwrap(),
             seat,
             arrival: Instant::now(),
+            spooled: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::receipt::BatchReceipt;
 use crate::record::Record;
+use crate::spool::SpoolError;
 use runtime::{Attempts, SettingsError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub enum BuildError {
         /// The last failure.
         source: Box<aws::Error>,
     },
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// There is no tokio runtime to deliver on.
     #[error("a producer is built inside a tokio runtime; without one, by build_blocking")]
     NoRuntime,
@@ -110,6 +114,23 @@ pub enum PutError {
         /// The record that was not admitted.
         record: Box<Record>,
     },
+    /// The record could not be written to the spool: a full disk, for instance.
+    #[error("the record was not admitted: {source}")]
+    Spool {
+        /// What went wrong.
+        source: Arc<SpoolError>,
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
+    /// There is a spool, and its disk has to be waited for: only from
+    /// [`Producer::try_put`](crate::Producer::try_put).
+    #[error(
+        "with a spool a record is written to disk first, which try_put does not wait for: use put"
+    )]
+    Spooled {
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
     /// Data and partition key are larger than a Kinesis record may be.
     #[error("the record takes {size} bytes with its partition key, more than {limit}")]
     TooLarge {
@@ -148,6 +169,8 @@ impl PutError {
             Self::Closed { record }
             | Self::Full { record }
             | Self::InRuntime { record }
+            | Self::Spool { record, .. }
+            | Self::Spooled { record }
             | Self::TooLarge { record, .. }
             | Self::DataTooLarge { record, .. }
             | Self::InvalidKey { record, .. } => *record,
@@ -169,7 +192,7 @@ pub struct PutAllError {
 }
 
 /// What stopped a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutAllReason {
     /// The producer is closed, or its runtime has ended.
@@ -179,6 +202,12 @@ pub enum PutAllReason {
     /// [`BlockingProducer`](crate::BlockingProducer).
     #[error("{InRuntime}")]
     InRuntime,
+    /// The records could not be written to the spool: a full disk, for instance.
+    #[error("{problem}")]
+    Spool {
+        /// What went wrong.
+        problem: String,
+    },
     /// A record is too large or has a bad partition key; [`Producer::put`](crate::Producer::put) says
     /// more about it.
     #[error("record {index} of the batch is too large or has no valid partition key")]

@@ -408,6 +408,7 @@ pub(crate) mod tests {
             epoch,
             arrival: now,
             seat: lane.seat,
+            spooled: None,
         };
         append
             .push(&record, HashKey::of_partition_key(key), fresh, None)
@@ -506,6 +507,7 @@ pub(crate) mod tests {
             epoch: early,
             arrival: begin,
             seat: lane.seat,
+            spooled: None,
         };
         append.push(&record, HashKey::MIN, fresh, None).unwrap();
         let soon = begin + Duration::from_millis(20);

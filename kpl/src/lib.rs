@@ -60,6 +60,7 @@ mod shard_map;
 mod shared;
 mod sink;
 mod slot;
+mod spool;
 mod stats;
 
 pub use aggregation::{HashKey, HashKeyError};
@@ -74,4 +75,5 @@ pub use record::Record;
 pub use runtime::{Attempt, Attempts};
 pub use settings::SETTINGS;
 pub use sink::{RecordSink, SinkError};
+pub use spool::{SpoolDamage, SpoolError, SpoolSync};
 pub use stats::Stats;

@@ -9,6 +9,7 @@ use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::Record;
 use crate::shared::{Event, Shared};
 use crate::sink::RecordSink;
+use crate::spool::SpoolDamage;
 use crate::stats::Stats;
 use runtime::TaskScope;
 use std::fmt;
@@ -85,7 +86,7 @@ impl Producer {
     ///
     /// # Errors
     /// [`PutError`], which gives the record back: the producer is closed, or the record is too large or
-    /// has a bad partition key.
+    /// has a bad partition key, or it could not be written to the spool.
     ///
     /// # Cancellation
     /// Safe: a future dropped before it resolves has admitted nothing.
@@ -94,11 +95,21 @@ impl Producer {
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
-        let put = match shared.put_now(&record) {
-            Ok(receipt) => return Ok(receipt),
-            Err((NotNow::Closed, _)) => Err(IntakeClosed),
-            Err((NotNow::Full, demand)) => shared.put_later(&record, demand).await,
+        let mut spooled = match shared.spool(std::slice::from_ref(&record)).await {
+            Ok(spooled) => spooled,
+            Err(source) => {
+                let record = Box::new(record);
+                return Err(PutError::Spool { source, record });
+            }
         };
+        let put = match shared.put_now(&record, spooled.first()) {
+            Ok(receipt) => Ok(receipt),
+            Err((NotNow::Closed, _)) => Err(IntakeClosed),
+            Err((NotNow::Full, demand)) => shared.put_later(&record, spooled.first(), demand).await,
+        };
+        if put.is_ok() {
+            spooled.admitted(1);
+        }
         put.map_err(|IntakeClosed| PutError::Closed {
             record: Box::new(record),
         })
@@ -108,13 +119,18 @@ impl Producer {
     /// waits in [`Producer::put`] goes before.
     ///
     /// # Errors
-    /// [`PutError`], which gives the record back: as for [`Producer::put`], and [`PutError::Full`].
+    /// [`PutError`], which gives the record back: as for [`Producer::put`], and [`PutError::Full`]. With
+    /// a spool it is always [`PutError::Spooled`], because a write to disk has to be waited for.
     pub fn try_put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
-        shared.put_now(&record).map_err(|(why, _)| {
+        if shared.ledger.spool.get().is_some() {
+            let record = Box::new(record);
+            return Err(PutError::Spooled { record });
+        }
+        shared.put_now(&record, None).map_err(|(why, _)| {
             let record = Box::new(record);
             match why {
                 NotNow::Full => PutError::Full { record },
@@ -218,13 +234,21 @@ impl Producer {
         self.0.shared.ledger.stats()
     }
 
+    /// What was found torn at the ends of the spool's files when the producer was built, and was cut off:
+    /// records that a crash cut short before they were admitted, or a disk that lost what it had
+    /// confirmed.
+    #[must_use]
+    pub fn spool_damage(&self) -> &[SpoolDamage] {
+        &self.0.shared.spool_damage
+    }
+
     /// True once no more records are admitted.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.shared.ledger.admission.is_closed()
     }
 
-    /// How many tasks of the producer run: 1, and 0 after its end.
+    /// How many tasks of the producer run: 1, with a spool up to 3, and 0 after its end.
     #[must_use]
     pub fn running_tasks(&self) -> usize {
         self.0.scope.running()

@@ -248,7 +248,7 @@ mod tests {
             look_alikes: true,
             all: true,
         };
-        let largest = RECORD_LIMIT - 79;
+        let largest = RECORD_LIMIT - 76;
         let fits = Record::new("k", vec![0; largest]);
         assert_eq!(fits.problem(all, usize::MAX), None);
         let size = RECORD_LIMIT + 1;

@@ -5,6 +5,7 @@ mod registry;
 pub use registry::SETTINGS;
 
 use crate::outcome::OnPermanent;
+use crate::spool::{SpoolOptions, SpoolSync};
 use runtime::settings::Source;
 use runtime::{Settings, SettingsError};
 use std::time::Duration;
@@ -15,6 +16,16 @@ pub(crate) const RECORD_LIMIT: usize = 1024 * 1024;
 
 /// The most that a `PutRecords` request holds, data and partition keys together: 10 MiB.
 const REQUEST_LIMIT: usize = 10 * 1024 * 1024;
+
+fn spool_sync(text: &str) -> Option<SpoolSync> {
+    match text {
+        "always" => Some(SpoolSync::Always),
+        "never" => Some(SpoolSync::Never),
+        number => Some(SpoolSync::Every(Duration::from_millis(
+            number.parse().ok()?,
+        ))),
+    }
+}
 
 /// The settings as the engine uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) on_permanent: OnPermanent,
     /// How long a receipt waits.
     pub(crate) patience: Option<Duration>,
+    /// Where records are kept until they are resolved.
+    pub(crate) spool: Option<SpoolOptions>,
     pub(crate) ttl: Duration,
     pub(crate) request_timeout: Duration,
 }
@@ -144,6 +157,17 @@ impl Options {
             patience: settings
                 .duration("UserRecordTimeoutInMillis")
                 .filter(|patience| !patience.is_zero()),
+            spool: settings
+                .text("SpoolDirectory")
+                .map(|directory| SpoolOptions {
+                    directory: directory.into(),
+                    max_bytes: settings.integer("SpoolMaxBytes").unwrap_or(u64::MAX),
+                    sync: settings
+                        .text("SpoolSync")
+                        .and_then(|text| spool_sync(&text))
+                        .unwrap_or(SpoolSync::Always),
+                    mark_every: time("SpoolMarkInterval"),
+                }),
             ttl: time("RecordTtl"),
             request_timeout: time("RequestTimeout"),
         };

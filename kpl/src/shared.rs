@@ -8,6 +8,7 @@ use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::{self, Problem, Record, Wrapping};
 use crate::sealed::Sealed;
 use crate::shard_map::ShardMap;
+use crate::spool::SpoolDamage;
 use crate::stats::Ledger;
 use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) patience: Option<Duration>,
     /// Where delivery runs.
     pub(crate) runtime: Handle,
+    /// What was cut off when the spool was opened.
+    pub(crate) spool_damage: Vec<SpoolDamage>,
     /// Cancelled when the engine has ended.
     pub(crate) ended: CancellationToken,
 }
@@ -70,8 +73,13 @@ impl Shared {
         record::cost(record, self.keep_records).min(bound.bytes)
     }
 
-    /// Puts a record if there is room for it now, or says what to ask for.
-    pub(crate) fn put_now(&self, record: &Record) -> Result<Receipt, (NotNow, Demand)> {
+    /// Puts a record if there is room for it now, or says what to ask for. `spooled` is its number in
+    /// the spool, if there is one.
+    pub(crate) fn put_now(
+        &self,
+        record: &Record,
+        spooled: Option<u64>,
+    ) -> Result<Receipt, (NotNow, Demand)> {
         let (key, view) = (record.hash_key(), record.view());
         let map = self.map.load();
         let (_, lane) = map.find(key);
@@ -87,7 +95,7 @@ impl Shared {
                     epoch,
                     seat: lane.seat,
                 };
-                Ok(self.append(record, key, permit, Instant::now()))
+                Ok(self.append(record, key, spooled, permit, Instant::now()))
             }
             Err(not_now) => Err((not_now, demand)),
         }
@@ -97,6 +105,7 @@ impl Shared {
     pub(crate) async fn put_later(
         &self,
         record: &Record,
+        spooled: Option<u64>,
         demand: Demand,
     ) -> Result<Receipt, IntakeClosed> {
         let permits = demand.clone();
@@ -104,18 +113,26 @@ impl Shared {
         let Some(permit) = permits.permits(epoch).next() else {
             return Err(IntakeClosed);
         };
-        Ok(self.append(record, record.hash_key(), permit, Instant::now()))
+        let key = record.hash_key();
+        Ok(self.append(record, key, spooled, permit, Instant::now()))
     }
 
     /// Puts an admitted record into its shard's open aggregate.
-    fn append(&self, record: &Record, key: HashKey, permit: Permit, now: Instant) -> Receipt {
+    fn append(
+        &self,
+        record: &Record,
+        key: HashKey,
+        spooled: Option<u64>,
+        permit: Permit,
+        now: Instant,
+    ) -> Receipt {
         let mut patience = self.patience(now);
         if self.keep_records
             && let Some(patience) = &mut patience
         {
             patience.keep([record.clone()]);
         }
-        self.append_to_lane(record, key, permit, now)
+        self.append_to_lane(record, key, spooled, permit, now)
             .with_patience(patience)
     }
 
@@ -133,6 +150,7 @@ impl Shared {
         &self,
         record: &Record,
         key: HashKey,
+        spooled: Option<u64>,
         permit: Permit,
         now: Instant,
     ) -> Receipt {
@@ -141,6 +159,7 @@ impl Shared {
             epoch: permit.epoch,
             arrival: now,
             seat: permit.seat,
+            spooled,
         };
         self.ledger.meters.received.add(1);
         loop {
@@ -248,6 +267,9 @@ impl Shared {
             lane.close();
         }
         self.ended.cancel();
+        if let Some(spool) = self.ledger.spool.get() {
+            spool.close();
+        }
         left
     }
 }

@@ -126,7 +126,7 @@ impl Sink<Record> for RecordSink {
         let this = self.get_mut();
         match this.producer.try_put(record) {
             Ok(receipt) => this.receipts.push_back(receipt),
-            Err(PutError::Full { record }) => {
+            Err(PutError::Full { record } | PutError::Spooled { record }) => {
                 let producer = this.producer.clone();
                 this.waiting = Some(Box::pin(async move { producer.put(*record).await }));
             }

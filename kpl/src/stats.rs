@@ -5,9 +5,11 @@ use crate::ages::Ages;
 use crate::error::DeliveryError;
 use crate::quiet::Quiet;
 use crate::slot::Verdict;
+use crate::spool::Spool;
 use parking_lot::Mutex;
 use runtime::{Counter, Gauge, Histogram, Metrics};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
 /// What a producer did so far. `admitted` = `delivered` + `failed` + `abandoned` +
@@ -39,6 +41,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Times that the list of shards was fetched, the first included.
     pub shard_maps: u64,
+    /// User records that an earlier producer had spooled and not delivered: they were admitted again.
+    pub recovered: u64,
 }
 
 /// Where admissions, outcomes and requests are counted.
@@ -47,6 +51,8 @@ pub(crate) struct Ledger {
     pub(crate) admission: Admission,
     pub(crate) ages: Ages,
     pub(crate) meters: Meters,
+    /// Where admitted records are kept until they are resolved, if they are.
+    pub(crate) spool: OnceLock<Spool>,
     stream: String,
     delivered: Counter,
     failed: Counter,
@@ -79,6 +85,7 @@ pub(crate) struct Meters {
     pub(crate) kinesis_records_sent: Counter,
     pub(crate) bytes_sent: Counter,
     pub(crate) shard_maps: Counter,
+    pub(crate) recovered: Counter,
 }
 
 impl Meters {
@@ -105,6 +112,7 @@ impl Meters {
             kinesis_records_sent: counter("KinesisRecordsSent"),
             bytes_sent: counter("BytesSent"),
             shard_maps: counter("ShardMapsFetched"),
+            recovered: counter("UserRecordsRecovered"),
             metrics: metrics.clone(),
             stream: stream.to_owned(),
         }
@@ -129,6 +137,7 @@ impl Ledger {
             admission: Admission::new(bound, percent),
             ages: Ages::default(),
             meters: Meters::new(metrics, stream),
+            spool: OnceLock::new(),
             stream: stream.to_owned(),
             delivered: Counter::default(),
             failed: Counter::default(),
@@ -158,6 +167,22 @@ impl Ledger {
         }
     }
 
+    /// What was spooled need not be sent after a restart, unless it has no outcome of its own.
+    pub(crate) fn spooled_settled(&self, numbers: Vec<Range<u64>>, verdict: &Verdict) {
+        let closed = matches!(
+            verdict,
+            Verdict::Failed {
+                error: DeliveryError::Closed { .. },
+                ..
+            }
+        );
+        if let Some(spool) = self.spool.get()
+            && !closed
+        {
+            spool.resolved(numbers);
+        }
+    }
+
     fn warn(&self, records: u64, error: &DeliveryError) {
         let passed = self.warnings.lock().pass(records, Instant::now());
         let Some(records) = passed else { return };
@@ -179,6 +204,7 @@ impl Ledger {
             kinesis_records: self.meters.kinesis_records_sent.value(),
             bytes: self.meters.bytes_sent.value(),
             shard_maps: self.meters.shard_maps.value(),
+            recovered: self.meters.recovered.value(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where settings come from: typed setters, names, files, the environment.
 
 use super::ProducerBuilder;
+use crate::spool::SpoolSync;
 use runtime::properties;
 use runtime::settings::Value;
 use std::ffi::OsString;
@@ -163,6 +164,44 @@ impl ProducerBuilder {
     /// without anyone seeing them twice. See [`aggregation::Window`] for the consumer's half.
     pub fn idempotent(self, on: bool) -> Self {
         self.put("Idempotent", on)
+    }
+
+    /// Keeps records on disk from their admission to their outcome (`SpoolDirectory`), in a directory
+    /// that is this producer's alone and is made if it is not there. What a producer before it left there
+    /// is sent first of all, with a time to live that begins anew. `put` then waits for the disk,
+    /// and [`Producer::try_put`](crate::Producer::try_put) is not possible.
+    pub fn spool(mut self, directory: impl AsRef<Path>) -> Self {
+        match directory.as_ref().to_str() {
+            Some(directory) => self.put("SpoolDirectory", directory),
+            None => {
+                let reason = format!("{} is not UTF-8", directory.as_ref().display());
+                self.settings.problem("SpoolDirectory", reason);
+                self
+            }
+        }
+    }
+
+    /// Bytes of spooled records on disk, at the most (`SpoolMaxBytes`, at least 1048576, default
+    /// 1073741824); `put` waits at the bound.
+    pub fn spool_max_bytes(self, bytes: u64) -> Self {
+        self.put("SpoolMaxBytes", bytes)
+    }
+
+    /// When spooled records are flushed to the disk itself (`SpoolSync`, default
+    /// [`SpoolSync::Always`]).
+    pub fn spool_sync(self, sync: SpoolSync) -> Self {
+        let text = match sync {
+            SpoolSync::Always => "always".to_owned(),
+            SpoolSync::Every(delay) => delay.as_millis().to_string(),
+            SpoolSync::Never => "never".to_owned(),
+        };
+        self.put("SpoolSync", text.as_str())
+    }
+
+    /// How often it is written down which spooled records have their outcome (`SpoolMarkInterval`,
+    /// default 1 second). After a crash, those since are sent once more.
+    pub fn spool_mark_interval(self, interval: Duration) -> Self {
+        self.put("SpoolMarkInterval", interval)
     }
 
     /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it

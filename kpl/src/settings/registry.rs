@@ -40,6 +40,11 @@ static REGION: Rule = Rule {
     },
 };
 
+static SYNC: Rule = Rule {
+    expected: "always, never, or a number of milliseconds",
+    allows: |text| super::spool_sync(text).is_some(),
+};
+
 const fn switch(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
     Setting {
         name,
@@ -234,6 +239,29 @@ pub const SETTINGS: Registry = Registry(&[
         "false",
         "Gives a record back with the error of its delivery. Each record is kept beside the aggregate that it is in until its outcome is known, and counts twice against MaxBufferedBytes.",
     ),
+    unset(
+        "SpoolDirectory",
+        Kind::Text,
+        "A directory, of this producer alone, where records are kept from their admission to their outcome: they outlive the process, and are sent at the next start. Unset: records live in memory alone.",
+    ),
+    millis(
+        "SpoolMarkInterval",
+        (0, LONG_MAX),
+        "1000",
+        "How often it is written down which spooled records have their outcome. After a crash, those since are sent once more.",
+    ),
+    integer(
+        "SpoolMaxBytes",
+        (1_048_576, LONG_MAX),
+        Some("1073741824"),
+        "Bytes of spooled records on disk, at the most; put waits at the bound.",
+    ),
+    Setting {
+        name: "SpoolSync",
+        kind: Kind::Matching(&SYNC),
+        default: Some("always"),
+        meaning: "When spooled records are flushed to the disk itself: always (before put says admitted: a power loss loses nothing), so many milliseconds after the first that is not, or never. A crash of the process loses nothing with any.",
+    },
     millis(
         "UserRecordTimeoutInMillis",
         (0, LONG_MAX),

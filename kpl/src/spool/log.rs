@@ -52,8 +52,7 @@ pub(crate) struct Recovered {
     directory: PathBuf,
     segments: VecDeque<Range<u64>>,
     done: Done,
-    records: VecDeque<(u64, Record)>,
-    /// What was damaged, as far as it was read.
+    /// What was damaged, and cut off.
     pub(crate) damage: Vec<SpoolDamage>,
 }
 
@@ -126,7 +125,6 @@ impl Log {
                 .collect(),
             directory: directory.clone(),
             done: done.clone(),
-            records: VecDeque::new(),
             damage,
         };
         let mut log = Self {
@@ -232,6 +230,7 @@ impl Log {
     }
 
     /// What the records take on disk.
+    #[cfg(test)]
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -326,25 +325,17 @@ impl Log {
 }
 
 impl Recovered {
-    /// How many records there are at the most: resolved ones above the mark's runs are left out.
+    /// Whether everything was resolved.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
-            && self
-                .segments
-                .iter()
-                .all(|segment| self.done.contains(segment))
+        self.segments
+            .iter()
+            .all(|segment| self.done.contains(segment))
     }
 
-    /// The next record that was not resolved, with its number. Reads a segment when the last one's
-    /// records are gone.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Record)>, SpoolError> {
-        loop {
-            if let Some(record) = self.records.pop_front() {
-                return Ok(Some(record));
-            }
-            let Some(numbers) = self.segments.pop_front() else {
-                return Ok(None);
-            };
+    /// The records of the next segment that were not resolved, with their numbers; none when there are
+    /// no more segments.
+    pub(crate) fn next_segment(&mut self) -> Result<Option<Vec<(u64, Record)>>, SpoolError> {
+        while let Some(numbers) = self.segments.pop_front() {
             if self.done.contains(&numbers) {
                 continue;
             }
@@ -352,12 +343,12 @@ impl Recovered {
             let file = Bytes::from(fs::read(&path).map_err(failed(&path))?);
             let mut at = Head::read(&file).map_or(file.len(), |(_, length)| length);
             let records = segment::read_records(&file, &mut at);
-            self.records.extend(
-                (numbers.start..)
-                    .zip(records)
-                    .filter(|(number, _)| !self.done.contains(&(*number..number + 1))),
-            );
+            let left = (numbers.start..)
+                .zip(records)
+                .filter(|(number, _)| !self.done.contains(&(*number..number + 1)));
+            return Ok(Some(left.collect()));
         }
+        Ok(None)
     }
 }
 

@@ -5,12 +5,13 @@
 //! in which they were spooled. A segment all of whose records are resolved is removed.
 
 mod done;
+mod intake;
 mod log;
 mod segment;
 mod writer;
 
-pub(crate) use log::{Log, Recovered};
-pub(crate) use writer::{Spool, Spooled};
+pub(crate) use intake::{open, recover};
+pub(crate) use writer::Spool;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,30 +33,17 @@ pub enum SpoolSync {
 
 /// Where and how admitted records are kept until they are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpoolOptions {
-    /// The directory; made if it is not there. One producer at a time uses it.
-    pub directory: PathBuf,
-    /// The most bytes that the records on disk may take; `put` waits at the bound. Default: 1 GiB.
-    pub max_bytes: u64,
-    /// Default: [`SpoolSync::Always`].
-    pub sync: SpoolSync,
-    /// How often it is written down which records are resolved, while any are: after a crash, records
-    /// that were resolved since are sent once more. Default: 1 second.
-    pub mark_every: Duration,
+pub(crate) struct SpoolOptions {
+    /// Made if it is not there.
+    pub(crate) directory: PathBuf,
+    /// Of the records on disk.
+    pub(crate) max_bytes: u64,
+    pub(crate) sync: SpoolSync,
+    /// How often it is written down which records are resolved, while any are.
+    pub(crate) mark_every: Duration,
 }
 
 impl SpoolOptions {
-    /// The defaults, in a directory.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            max_bytes: 1 << 30,
-            sync: SpoolSync::Always,
-            mark_every: Duration::from_secs(1),
-        }
-    }
-
     /// Large enough that there are few, small enough that a bound is used well.
     fn segment_bytes(&self) -> u64 {
         (self.max_bytes / 16).clamp(64 << 10, 16 << 20)

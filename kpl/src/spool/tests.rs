@@ -5,7 +5,9 @@ use crate::record::Record;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter::once;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 fn record(n: u64) -> Record {
@@ -39,18 +41,31 @@ fn append(log: &mut Log, numbers: std::ops::Range<u64>) {
 }
 
 fn all(mut recovered: Recovered) -> Vec<(u64, Record)> {
-    std::iter::from_fn(|| recovered.next().unwrap()).collect()
+    let segments = std::iter::from_fn(|| recovered.next_segment().unwrap());
+    segments.flatten().collect()
+}
+
+/// Spools records.
+async fn put(spool: &Spool, records: Vec<u8>, count: u64) -> Result<u64, Arc<SpoolError>> {
+    let size = records.len();
+    spool.append(size, count, || records).await
 }
 
 fn records(numbers: impl IntoIterator<Item = u64>) -> Vec<(u64, Record)> {
     numbers.into_iter().map(|n| (n, record(n))).collect()
 }
 
-fn small(directory: &Path) -> SpoolOptions {
+fn options(directory: &Path, max_bytes: u64) -> SpoolOptions {
     SpoolOptions {
-        max_bytes: 1 << 20,
-        ..SpoolOptions::new(directory)
+        directory: directory.to_owned(),
+        max_bytes,
+        sync: SpoolSync::Always,
+        mark_every: Duration::from_secs(1),
     }
+}
+
+fn small(directory: &Path) -> SpoolOptions {
+    options(directory, 1 << 20)
 }
 
 fn copy(from: &Path) -> TempDir {
@@ -235,10 +250,7 @@ fn one_producer_and_one_stream_a_directory() {
 #[test]
 fn the_bytes_are_bounded_and_come_back() {
     let directory = TempDir::new().unwrap();
-    let options = SpoolOptions {
-        max_bytes: 200_000,
-        ..SpoolOptions::new(directory.path())
-    };
+    let options = options(directory.path(), 200_000);
     let (mut log, _) = Log::open(options, "orders").unwrap();
     let mut n = 0;
     loop {
@@ -279,18 +291,16 @@ fn left(directory: &Path) -> Vec<u64> {
 async fn callers_are_numbered_in_their_order() {
     let directory = TempDir::new().unwrap();
     let (spool, task) = start(small(directory.path()));
-    let answers: Vec<_> = (0..50)
-        .map(|n| spool.append(encoded(n..n + 1), 1))
-        .collect();
+    let answers: Vec<_> = (0..50).map(|n| put(&spool, encoded(n..n + 1), 1)).collect();
     let firsts = futures::future::join_all(answers).await;
     let firsts: Vec<u64> = firsts.into_iter().map(Result::unwrap).collect();
     assert_eq!(firsts, (0..50).collect::<Vec<_>>());
-    spool.resolved(0..49);
+    spool.resolved(once(0..49).collect());
     spool.close();
     task.await.unwrap();
     assert_eq!(left(directory.path()), [49]);
     assert!(matches!(
-        *spool.append(Vec::new(), 0).await.unwrap_err(),
+        *put(&spool, Vec::new(), 0).await.unwrap_err(),
         SpoolError::Closed
     ));
 }
@@ -301,10 +311,10 @@ async fn a_caller_that_goes_away_has_spooled_nothing() {
     let (spool, task) = start(small(directory.path()));
     {
         // Polled once, so that the request is under way, then dropped.
-        let mut gone = std::pin::pin!(spool.append(encoded(0..5), 5));
+        let mut gone = std::pin::pin!(put(&spool, encoded(0..5), 5));
         assert!(futures::poll!(&mut gone).is_pending());
     }
-    assert_eq!(spool.append(encoded(5..6), 1).await.unwrap(), 5);
+    assert_eq!(put(&spool, encoded(5..6), 1).await.unwrap(), 5);
     spool.close();
     task.await.unwrap();
     assert_eq!(left(directory.path()), [5]);
@@ -313,26 +323,23 @@ async fn a_caller_that_goes_away_has_spooled_nothing() {
 #[tokio::test]
 async fn without_room_callers_wait_until_records_are_resolved() {
     let directory = TempDir::new().unwrap();
-    let options = SpoolOptions {
-        max_bytes: 10_000,
-        ..SpoolOptions::new(directory.path())
-    };
+    let options = options(directory.path(), 10_000);
     let (spool, task) = start(options);
     let hundred = encoded(0..100);
     assert!(hundred.len() > 5_000);
-    assert_eq!(spool.append(hundred.clone(), 100).await.unwrap(), 0);
-    let mut waits = std::pin::pin!(spool.append(hundred.clone(), 100));
-    let mut behind = std::pin::pin!(spool.append(encoded(0..1), 1));
+    assert_eq!(put(&spool, hundred.clone(), 100).await.unwrap(), 0);
+    let mut waits = std::pin::pin!(put(&spool, hundred.clone(), 100));
+    let mut behind = std::pin::pin!(put(&spool, encoded(0..1), 1));
     assert!(futures::poll!(&mut waits).is_pending());
     assert!(futures::poll!(&mut behind).is_pending());
-    spool.resolved(0..50);
+    spool.resolved(once(0..50).collect());
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
     assert!(futures::poll!(&mut waits).is_pending());
-    spool.resolved(50..100);
+    spool.resolved(once(50..100).collect());
     assert_eq!(waits.await.unwrap(), 100);
-    spool.resolved(100..200);
+    spool.resolved(once(100..200).collect());
     assert_eq!(behind.await.unwrap(), 200);
     spool.close();
     task.await.unwrap();

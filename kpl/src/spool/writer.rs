@@ -5,24 +5,30 @@ use super::{SpoolError, SpoolOptions, SpoolSync};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// Requests taken at a time.
 const REQUESTS: usize = 1024;
 
-/// Where admitted records are spooled. Clones share it.
+/// Bytes on their way to the disk. Callers behind them wait without a copy of their records.
+const ON_THEIR_WAY: u32 = 16 << 20;
+
+/// Where records are spooled. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Spool(mpsc::UnboundedSender<Request>);
+pub(crate) struct Spool {
+    requests: mpsc::UnboundedSender<Request>,
+    room: Arc<Semaphore>,
+}
 
 /// The outcome of an append: the number of the first record, the others follow.
-pub(crate) type Spooled = Result<u64, Arc<SpoolError>>;
+pub(crate) type Appended = Result<u64, Arc<SpoolError>>;
 
-/// Unbounded, for each but the last stands for admitted records.
+/// Unbounded, for there is room for the first and the second stands for records that were admitted.
 #[derive(Debug)]
 enum Request {
     Append(Append),
-    Resolved(Range<u64>),
+    Resolved(Vec<Range<u64>>),
     /// Writes everything down and ends.
     Close,
 }
@@ -31,7 +37,7 @@ enum Request {
 struct Append {
     records: Vec<u8>,
     count: u64,
-    reply: oneshot::Sender<Spooled>,
+    reply: oneshot::Sender<Appended>,
 }
 
 impl Spool {
@@ -46,33 +52,56 @@ impl Spool {
             sync_at: None,
             mark_at: None,
         };
-        (Self(sender), writer.run())
+        let spool = Self {
+            requests: sender,
+            room: Arc::new(Semaphore::new(ON_THEIR_WAY as usize)),
+        };
+        (spool, writer.run())
     }
 
-    /// Spools so many records, given in the format of a segment. Waits while there is no room for them.
+    /// Spools so many records, which take `size` bytes in the format of a segment and are put into it
+    /// by `encode`. Waits while there is no room for them. Callers are served in their order.
     ///
     /// # Cancellation
     /// A future that is dropped has spooled nothing, or what counts as resolved.
-    pub(crate) async fn append(&self, records: Vec<u8>, count: u64) -> Spooled {
+    pub(crate) async fn append(
+        &self,
+        size: usize,
+        count: u64,
+        encode: impl FnOnce() -> Vec<u8> + Send,
+    ) -> Appended {
+        let size = u32::try_from(size)
+            .unwrap_or(ON_THEIR_WAY)
+            .min(ON_THEIR_WAY);
+        let closed = || Err(Arc::new(SpoolError::Closed));
+        let Ok(_room) = self.room.acquire_many(size).await else {
+            return closed();
+        };
         let (reply, answer) = oneshot::channel();
-        drop(self.0.send(Request::Append(Append {
+        let records = encode();
+        self.tell(Request::Append(Append {
             records,
             count,
             reply,
-        })));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Arc::new(SpoolError::Closed)))
+        }));
+        answer.await.unwrap_or_else(|_| closed())
+    }
+
+    fn tell(&self, request: Request) {
+        // Once the task has ended, what is told is dropped: callers are answered as closed.
+        drop(self.requests.send(request));
     }
 
     /// These records were delivered, or have failed for good and their caller was told.
-    pub(crate) fn resolved(&self, numbers: Range<u64>) {
-        drop(self.0.send(Request::Resolved(numbers)));
+    pub(crate) fn resolved(&self, numbers: Vec<Range<u64>>) {
+        if !numbers.is_empty() {
+            self.tell(Request::Resolved(numbers));
+        }
     }
 
     /// Lets the task end once everything before is written down.
     pub(crate) fn close(&self) {
-        drop(self.0.send(Request::Close));
+        self.tell(Request::Close);
     }
 }
 
@@ -111,7 +140,7 @@ impl Writer {
             for request in requests.drain(..) {
                 match request {
                     Request::Append(append) => self.waiting.push_back(append),
-                    Request::Resolved(numbers) => work.resolved.push(numbers),
+                    Request::Resolved(numbers) => work.resolved.extend(numbers),
                     Request::Close => open = false,
                 }
             }

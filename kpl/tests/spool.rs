@@ -1,0 +1,168 @@
+//! Records that are admitted outlive the producer: what has no outcome is sent by the next one.
+
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
+
+mod support;
+
+use futures::FutureExt;
+use kpl::{BuildError, DeliveryError, Producer, PutAllReason, PutError, Record, SpoolError};
+use local::{Fault, FaultAction, Limits, Local};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use support::{endpoint, producer, readable};
+use tempfile::TempDir;
+
+async fn spooled(local: &Local, directory: &Path) -> Producer {
+    producer(local).spool(directory).build().await.unwrap()
+}
+
+fn records(numbers: std::ops::Range<u32>) -> Vec<Record> {
+    numbers
+        .map(|n| Record::new(format!("key-{}", n % 7), format!("record {n}")))
+        .collect()
+}
+
+/// How often each datum is in the stream.
+fn stored(local: &Local) -> BTreeMap<String, usize> {
+    let mut stored = BTreeMap::new();
+    for (_, data) in readable(local, "orders").into_values() {
+        let data = String::from_utf8(data.to_vec()).unwrap();
+        *stored.entry(data).or_default() += 1;
+    }
+    stored
+}
+
+fn each_once(numbers: std::ops::Range<u32>) -> BTreeMap<String, usize> {
+    numbers.map(|n| (format!("record {n}"), 1)).collect()
+}
+
+fn away(local: &Local) {
+    local
+        .faults()
+        .add(Fault::every("PutRecords", FaultAction::Refuse));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_delivered_is_sent_by_the_next_producer() {
+    let local = endpoint(Limits::Off, 1);
+    local.create_stream("orders", 2).unwrap();
+    let directory = TempDir::new().unwrap();
+
+    let first = spooled(&local, directory.path()).await;
+    first.put_all(records(0..100)).await.unwrap().await;
+    away(&local);
+    first.put_all(records(100..180)).await.unwrap().forget();
+    for record in records(180..200) {
+        drop(first.put(record).await.unwrap());
+    }
+    let report = first.close(Duration::from_secs(1)).await;
+    assert_eq!((report.delivered, report.abandoned), (100, 100));
+    assert_eq!(first.running_tasks(), 0);
+    local.faults().clear();
+
+    let second = spooled(&local, directory.path()).await;
+    second.put_all(records(200..210)).await.unwrap().await;
+    assert_eq!(second.spool_damage(), []);
+    let report = second.close(Duration::from_secs(60)).await;
+    assert_eq!((second.stats().recovered, report.delivered), (100, 110));
+    assert_eq!(stored(&local), each_once(0..210), "none lost, none twice");
+
+    let third = spooled(&local, directory.path()).await;
+    assert_eq!(
+        third.close(Duration::from_secs(60)).await.delivered,
+        0,
+        "nothing is left"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_failed_is_not_sent_again() {
+    let local = endpoint(Limits::Off, 1);
+    local.create_stream("orders", 1).unwrap();
+    let directory = TempDir::new().unwrap();
+    let first = spooled(&local, directory.path()).await;
+    away(&local);
+    let receipt = first.put(Record::new("k", "late")).await.unwrap();
+    assert!(matches!(receipt.await, Err(DeliveryError::Expired { .. })));
+    first.close(Duration::from_secs(60)).await;
+    local.faults().clear();
+    let second = spooled(&local, directory.path()).await;
+    assert_eq!(second.close(Duration::from_secs(60)).await.delivered, 0);
+    assert!(stored(&local).is_empty(), "its caller was told");
+}
+
+/// A flush waits for the disk's records as for others, and aggregates that are taken apart keep theirs.
+#[tokio::test(start_paused = true)]
+async fn a_split_under_way_leaves_nothing_behind() {
+    let local = endpoint(Limits::Off, 1);
+    local.create_stream("orders", 1).unwrap();
+    let directory = TempDir::new().unwrap();
+    let first = spooled(&local, directory.path()).await;
+    first.put_all(records(0..50)).await.unwrap().await;
+    let shard = local.shards("orders").into_iter().next().unwrap();
+    local.split_shard("orders", &shard.shard_id).unwrap();
+    first.put_all(records(50..150)).await.unwrap().forget();
+    first.flush().await;
+    first.close(Duration::from_secs(60)).await;
+    assert_eq!(stored(&local), each_once(0..150));
+    let second = spooled(&local, directory.path()).await;
+    second.close(Duration::from_secs(60)).await;
+    assert_eq!(second.stats().recovered, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_refuses_the_record_and_serves_the_next() {
+    let local = endpoint(Limits::Off, 1);
+    local.create_stream("orders", 1).unwrap();
+    let parent = TempDir::new().unwrap();
+    let directory = parent.path().join("spool");
+    let producer = spooled(&local, &directory).await;
+    std::fs::remove_dir_all(&directory).unwrap();
+    let refused = producer.put(Record::new("k", "a")).await.unwrap_err();
+    assert!(matches!(&refused, PutError::Spool { .. }), "{refused}");
+    assert!(refused.to_string().contains("spool"), "{refused}");
+    assert_eq!(refused.into_record(), Record::new("k", "a"));
+    let refused = producer.put_all(records(0..3)).await.unwrap_err();
+    assert!(matches!(refused.reason, PutAllReason::Spool { .. }));
+    assert_eq!((refused.records.len(), producer.stats().admitted), (3, 0));
+    std::fs::create_dir(&directory).unwrap();
+    producer.put_all(records(0..3)).await.unwrap().await;
+    assert_eq!(stored(&local), each_once(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_producer_a_directory_and_no_put_that_does_not_wait() {
+    let local = endpoint(Limits::Off, 1);
+    local.create_stream("orders", 1).unwrap();
+    let directory = TempDir::new().unwrap();
+    let first = spooled(&local, directory.path()).await;
+    let refused = producer(&local)
+        .spool(directory.path())
+        .build()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, BuildError::Spool(SpoolError::InUse { .. })),
+        "{refused}"
+    );
+    let refused = first.try_put(Record::new("k", "x")).unwrap_err();
+    assert!(matches!(refused, PutError::Spooled { .. }), "{refused}");
+
+    // A put that is given up before it is admitted leaves nothing behind.
+    {
+        let mut gone = std::pin::pin!(first.put(Record::new("k", "gone")));
+        assert!(
+            (&mut gone).now_or_never().is_none(),
+            "it waits for the disk"
+        );
+    }
+    drop(first.put(Record::new("k", "record 0")).await.unwrap());
+    first.close(Duration::from_secs(60)).await;
+    let second = spooled(&local, directory.path()).await;
+    second.close(Duration::from_secs(60)).await;
+    assert_eq!(
+        (stored(&local), second.stats().recovered),
+        (each_once(0..1), 0)
+    );
+}
