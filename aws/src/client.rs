@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Timeouts};
 use crate::credentials::{Cached, Credentials};
-use crate::endpoint::Service;
+use crate::endpoint::{OwnedHosts, Plane, Service};
 use crate::error::{Error, ErrorKind, ServiceError};
 use crate::sign::{Signer, Skew, payload_hash};
 use crate::transport::{Transport, TransportError};
@@ -25,6 +25,10 @@ pub(crate) struct Undecodable(pub(crate) String);
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     signer: Arc<Signer>,
+    /// For the hosts of one stream's owner.
+    owner: Option<Arc<Owner>>,
+    /// Where such hosts are to be used.
+    owned_hosts: Option<OwnedHosts>,
     credentials: Arc<Cached>,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn WallClock>,
@@ -32,6 +36,13 @@ pub(crate) struct Caller {
     timeouts: Timeouts,
     retry: RetryPolicy,
     skew: Skew,
+}
+
+/// Makes requests to the hosts of one stream's owner.
+#[derive(Debug)]
+struct Owner {
+    data: Signer,
+    control: Signer,
 }
 
 /// An attempt that failed.
@@ -76,6 +87,8 @@ impl Caller {
                 region: config.region.clone(),
                 content_type,
             }),
+            owner: None,
+            owned_hosts: config.owned_hosts.clone(),
             credentials: Arc::new(Cached::new(Arc::clone(&config.credentials))),
             transport: Arc::clone(&config.transport),
             clock: Arc::clone(&config.clock),
@@ -100,6 +113,28 @@ impl Caller {
         }
     }
 
+    /// The same caller for one stream, by its ARN or its `StreamId`.
+    pub(crate) fn for_stream(&self, stream: &str) -> Self {
+        let signer = |plane| {
+            let endpoint = self.owned_hosts.as_ref()?.find(plane, stream)?;
+            Some(self.signer.at(endpoint))
+        };
+        let owner = signer(Plane::Data).zip(signer(Plane::Control));
+        Self {
+            owner: owner.map(|(data, control)| Arc::new(Owner { data, control })),
+            ..self.clone()
+        }
+    }
+
+    /// Who signs an operation: for the host that it goes to.
+    fn signer(&self, operation: &str) -> &Signer {
+        match (&self.owner, Plane::of(operation)) {
+            (Some(owner), Some(Plane::Data)) => &owner.data,
+            (Some(owner), Some(Plane::Control)) => &owner.control,
+            (None, _) | (_, None) => &self.signer,
+        }
+    }
+
     /// Makes attempts until one succeeds, the policy allows no more, or the call's time is over.
     pub(crate) async fn call<T>(
         &self,
@@ -120,7 +155,7 @@ impl Caller {
                         Ok(output) => return Ok(output),
                         Err(Undecodable(reason)) => Error::Answer {
                             operation,
-                            endpoint: self.signer.endpoint.to_string(),
+                            endpoint: self.signer(operation).endpoint.to_string(),
                             reason,
                         },
                     },
@@ -153,7 +188,7 @@ impl Caller {
     fn timed_out(&self, operation: &'static str, after: Duration) -> Error {
         Error::Timeout {
             operation,
-            endpoint: self.signer.endpoint.to_string(),
+            endpoint: self.signer(operation).endpoint.to_string(),
             after,
         }
     }
@@ -198,7 +233,7 @@ impl Caller {
             .map_err(|source| Error::Credentials { operation, source })?;
         let at = self.skew.apply(self.clock.now());
         let request = self
-            .signer
+            .signer(operation)
             .request(operation, body, hash, &credentials, at)
             .map_err(|reason| Error::Request { operation, reason })?;
         let exchange = async {
@@ -207,7 +242,7 @@ impl Caller {
         };
         let lost = |source| Error::Transport {
             operation,
-            endpoint: self.signer.endpoint.to_string(),
+            endpoint: self.signer(operation).endpoint.to_string(),
             source,
         };
         let bound = self.timeouts.attempt;
@@ -261,7 +296,7 @@ impl Caller {
         };
         ServiceError {
             operation,
-            endpoint: self.signer.endpoint.to_string(),
+            endpoint: self.signer(operation).endpoint.to_string(),
             status,
             code: bare(&code).to_owned(),
             message,

@@ -6,9 +6,10 @@ pub use builder::ConfigBuilder;
 
 use crate::credentials::Given;
 use crate::encoding::Encoding;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, OwnedHosts};
 use crate::http_client::{HttpSettings, HttpTransport};
 use crate::profile::ProfileError;
+use crate::proxy::BadProxy;
 use crate::sign::Skew;
 use crate::tls::CaFileError;
 use crate::transport::{Transport, TransportError};
@@ -24,6 +25,8 @@ pub struct Config {
     pub(crate) region: String,
     pub(crate) kinesis: Endpoint,
     pub(crate) dynamodb: Endpoint,
+    /// Kinesis' hosts of accounts and streams, where they are to be used.
+    pub(crate) owned_hosts: Option<OwnedHosts>,
     pub(crate) credentials: Arc<Given>,
     pub(crate) kinesis_encoding: Encoding,
     pub(crate) transport: Arc<dyn Transport>,
@@ -130,6 +133,14 @@ pub enum ConfigError {
         source_name: &'static str,
         /// What was asked for.
         switch: &'static str,
+    },
+    /// A proxy is none.
+    #[error("{source_name}: {source}")]
+    BadProxy {
+        /// Where it was named.
+        source_name: &'static str,
+        /// What is wrong.
+        source: BadProxy,
     },
     /// A profile file could not be read, or lacks the profile that was named.
     #[error(transparent)]

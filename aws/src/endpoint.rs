@@ -1,5 +1,9 @@
 //! Which URL a service is called at.
 
+mod owned;
+
+pub(crate) use owned::{OwnedHosts, Plane};
+
 use crate::config::ConfigError;
 use crate::environment::Environment;
 use crate::profile::Profile;
@@ -147,13 +151,20 @@ impl Endpoint {
                     reason,
                 })
             }
-            None => {
-                let host = host(service, region, variant);
-                Self::parse(&format!("https://{host}")).map_err(|_| ConfigError::BadRegion {
-                    region: region.to_owned(),
-                })
-            }
+            None => Self::of_region(service, region, variant),
         }
+    }
+
+    /// The region's own.
+    pub(crate) fn of_region(
+        service: Service,
+        region: &str,
+        variant: Variant,
+    ) -> Result<Self, ConfigError> {
+        let host = host(service, region, variant);
+        Self::parse(&format!("https://{host}")).map_err(|_| ConfigError::BadRegion {
+            region: region.to_owned(),
+        })
     }
 
     /// Reads `scheme://host[:port]`; a trailing slash is allowed, a path is not.
@@ -211,7 +222,7 @@ fn normal(scheme: &Scheme, authority: Authority) -> Authority {
 }
 
 /// The URL without what stands before `@`, which may be a password.
-fn without_secret(url: &str) -> String {
+pub(crate) fn without_secret(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
         (None, Some((_, rest))) => format!("…@{rest}"),

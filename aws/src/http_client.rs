@@ -1,5 +1,6 @@
 //! HTTP over sockets, by reqwest and rustls.
 
+use crate::proxy::Proxies;
 use crate::tls;
 use crate::transport::{Body, Transport, TransportError};
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub struct HttpSettings {
     /// False: any certificate is accepted from any server, with a warning for each client that is made
     /// so. For trials alone: who sits on the way reads and changes everything. Default true.
     pub verify_certificate: bool,
+    /// Which requests go through which proxy. Default: none, whatever the environment says.
+    pub proxies: Proxies,
 }
 
 impl Default for HttpSettings {
@@ -38,6 +41,7 @@ impl Default for HttpSettings {
             http2: false,
             ca_file: None,
             verify_certificate: true,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -74,6 +78,12 @@ impl HttpSettings {
             verify_certificate,
             ..self
         }
+    }
+
+    /// Sets which requests go through which proxy.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 }
 
@@ -116,10 +126,10 @@ impl HttpTransport {
         let (plain, secure) = if settings.http2 {
             let mut agreed = tls.clone();
             agreed.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            let plain = builder(&settings, tls).http2_prior_knowledge();
-            (built(plain)?, built(builder(&settings, agreed))?)
+            let plain = builder(&settings, tls)?.http2_prior_knowledge();
+            (built(plain)?, built(builder(&settings, agreed)?)?)
         } else {
-            let client = built(builder(&settings, tls).http1_only())?;
+            let client = built(builder(&settings, tls)?.http1_only())?;
             (client.clone(), client)
         };
         Ok(Self {
@@ -130,17 +140,25 @@ impl HttpTransport {
     }
 }
 
-fn builder(settings: &HttpSettings, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+fn builder(
+    settings: &HttpSettings,
+    tls: rustls::ClientConfig,
+) -> Result<reqwest::ClientBuilder, TransportError> {
+    // The environment's proxies are in the settings or not meant.
+    let builder = reqwest::Client::builder().no_proxy();
+    let proxies = settings.proxies.of_client()?;
+    let builder = proxies
+        .into_iter()
+        .fold(builder, reqwest::ClientBuilder::proxy);
+    Ok(builder
         .tls_backend_preconfigured(tls)
-        .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(HttpTransport::IDLE)
         .http2_keep_alive_interval(HttpTransport::PING)
         .http2_keep_alive_timeout(HttpTransport::PONG)
         .tcp_nodelay(true)
-        .user_agent(concat!("kinesis-rs/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("kinesis-rs/", env!("CARGO_PKG_VERSION"))))
 }
 
 fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, TransportError> {

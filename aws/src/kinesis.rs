@@ -202,6 +202,18 @@ impl Client {
         Ok(iterator)
     }
 
+    /// The same client for one stream, given by its ARN or its `StreamId`: where the configuration says
+    /// [`crate::ConfigBuilder::account_hosts`], it calls the hosts of the stream's account or of the
+    /// stream itself, and otherwise, as with a name, the region's. Streams are made and listed at the
+    /// region's host always.
+    #[must_use]
+    pub fn for_stream(&self, stream: &str) -> Self {
+        Self {
+            caller: self.caller.for_stream(stream),
+            ..self.clone()
+        }
+    }
+
     /// Reads up to `limit` records (1 to 10,000), or 10 MiB.
     ///
     /// # Errors

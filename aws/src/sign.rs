@@ -53,6 +53,15 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
+    /// The same for another host of the service.
+    pub(crate) fn at(&self, endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            region: self.region.clone(),
+            ..*self
+        }
+    }
+
     /// The request of one attempt: headers, payload hash, signature.
     pub(crate) fn request(
         &self,

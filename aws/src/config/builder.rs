@@ -3,10 +3,11 @@
 use super::{Config, ConfigError, Timeouts};
 use crate::credentials::{self, Access, Chain, Credentials, Given, ProvideCredentials};
 use crate::encoding::Encoding;
-use crate::endpoint::{Endpoint, Service, Variant};
+use crate::endpoint::{Endpoint, OwnedHosts, Service, Variant};
 use crate::environment::Environment;
 use crate::http_client::{HttpSettings, HttpTransport};
 use crate::profile::Profile;
+use crate::proxy::{Proxies, Proxy};
 use crate::sign::Skew;
 use crate::transport::{Transport, TransportError};
 use runtime::{Chance, RetryPolicy, SystemClock, WallClock};
@@ -34,6 +35,9 @@ pub struct ConfigBuilder {
     accept_any_certificate: bool,
     fips: Option<bool>,
     dual_stack: Option<bool>,
+    account_hosts: bool,
+    proxy: Option<Proxy>,
+    proxies: Option<Proxies>,
 }
 
 impl ConfigBuilder {
@@ -83,6 +87,17 @@ impl ConfigBuilder {
     #[must_use]
     pub fn use_dual_stack(mut self, on: bool) -> Self {
         self.dual_stack = Some(on);
+        self
+    }
+
+    /// Requests that name a stream by its ARN go to the host of the stream's account
+    /// (`<account>.data-kinesis.<region>.…`), those of a client with a `StreamId` to the stream's, as
+    /// with the AWS SDKs. Not beside a URL that is given for Kinesis, nor in the partitions that have
+    /// no such hosts. Default: off, everything goes to the region's host, which serves all streams:
+    /// its connections are shared.
+    #[must_use]
+    pub fn account_hosts(mut self, on: bool) -> Self {
+        self.account_hosts = on;
         self
     }
 
@@ -146,6 +161,23 @@ impl ConfigBuilder {
     #[must_use]
     pub fn verify_certificate(mut self, verify: bool) -> Self {
         self.accept_any_certificate = !verify;
+        self
+    }
+
+    /// A proxy for all requests but those that `no_proxy` or `NO_PROXY` excepts, and those that no
+    /// proxy is ever asked for ([`Proxies`]). Default: [`Proxies::from_environment`]. Not used with a
+    /// transport of the caller's own.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Which requests go through which proxy, whatever the environment says; the default ones go
+    /// through none. Goes before [`ConfigBuilder::proxy`].
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
         self
     }
 
@@ -277,6 +309,10 @@ impl ConfigBuilder {
             Endpoint::find_kind(service, &region, variant, given, &env, &profile)
         };
         let kinesis = endpoint(self.kinesis_endpoint.clone(), Service::Kinesis)?;
+        let owned_hosts = OwnedHosts::of(&region, variant).filter(|_| {
+            let own = Endpoint::of_region(Service::Kinesis, &region, variant);
+            self.account_hosts && own.is_ok_and(|own| own == kinesis)
+        });
         let dynamodb = endpoint(self.dynamodb_endpoint.clone(), Service::DynamoDb)?;
         let sts = endpoint(None, Service::Sts)?;
         let (transport, http) = match &self.transport {
@@ -313,6 +349,7 @@ impl ConfigBuilder {
             region,
             kinesis,
             dynamodb,
+            owned_hosts,
             credentials,
             kinesis_encoding: self.kinesis_encoding,
             transport,
@@ -342,11 +379,20 @@ impl ConfigBuilder {
         .into_iter()
         .find_map(|(source, path)| Some((source, path?)));
         let (source_name, ca_file) = ca_file.unzip();
+        let proxies = match (&self.proxies, &self.proxy) {
+            (Some(proxies), _) => proxies.clone(),
+            (None, Some(proxy)) => Proxies {
+                except: Proxies::exceptions(env),
+                ..Proxies::all(proxy.clone())
+            },
+            (None, None) => Proxies::from_environment(env)?,
+        };
         let http = HttpSettings {
             connect_timeout: self.timeouts.connect,
             http2: self.http2,
             ca_file,
             verify_certificate: !self.accept_any_certificate,
+            proxies,
         };
         let transport =
             HttpTransport::with_settings(http.clone()).map_err(|error| match error {
