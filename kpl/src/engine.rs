@@ -313,8 +313,9 @@ impl Engine {
         let users = batch
             .iter()
             .map(|sealed| u64::from(sealed.claims.records()));
-        for users in users.clone() {
-            meters.users_per_kinesis.observe(users as f64);
+        for (sealed, users) in batch.iter().zip(users.clone()) {
+            let shard = meters.shard(&sealed.shard);
+            shard.users_per_kinesis.observe(users as f64);
         }
         meters.users_per_request.observe(users.sum::<u64>() as f64);
         meters.kinesis_per_request.observe(batch.len() as f64);

@@ -30,7 +30,9 @@
 //!   stored it, is sent again as a whole, none of it acknowledged before.
 //! - At least once: a request whose answer got lost is sent again.
 //! - Nothing is dropped before its time to live (`RecordTtl`); permanent errors (no such stream, access
-//!   denied) fail at once.
+//!   denied) fail at once, or are waited out (`OnPermanentError`). Where the service refuses a request
+//!   for one bad record in it, that record fails alone.
+//! - A shard that takes nothing does not stop the records of others (`MaxBufferedPerShard`).
 //! - No order among records.
 
 mod admission;
@@ -45,6 +47,7 @@ mod engine;
 mod error;
 mod lane;
 mod limiter;
+mod meters;
 mod outcome;
 mod patience;
 mod producer;

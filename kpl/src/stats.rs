@@ -3,11 +3,12 @@
 use crate::admission::{Admission, Charge};
 use crate::ages::Ages;
 use crate::error::DeliveryError;
+use crate::meters::Meters;
 use crate::quiet::Quiet;
 use crate::slot::Verdict;
 use crate::spool::Spool;
 use parking_lot::Mutex;
-use runtime::{Counter, Gauge, Histogram, Metrics};
+use runtime::{Counter, Metrics};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
@@ -60,76 +61,6 @@ pub(crate) struct Ledger {
     warnings: Mutex<Quiet>,
 }
 
-/// The metrics. Those with a name of the Kinesis Producer Library mean what they mean there; its
-/// per-record samples are taken once per Kinesis record.
-#[derive(Debug)]
-pub(crate) struct Meters {
-    metrics: Metrics,
-    stream: String,
-    pub(crate) received: Counter,
-    pub(crate) pending: Gauge,
-    user_records_put: Counter,
-    pub(crate) user_bytes_put: Counter,
-    pub(crate) kinesis_records_put: Counter,
-    pub(crate) kinesis_bytes_put: Counter,
-    all_errors: Counter,
-    expired: Counter,
-    pub(crate) retries: Histogram,
-    pub(crate) buffering: Histogram,
-    pub(crate) request_time: Histogram,
-    pub(crate) users_per_kinesis: Histogram,
-    pub(crate) kinesis_per_request: Histogram,
-    pub(crate) users_per_request: Histogram,
-    pub(crate) retried: Counter,
-    pub(crate) requests: Counter,
-    pub(crate) kinesis_records_sent: Counter,
-    pub(crate) bytes_sent: Counter,
-    pub(crate) shard_maps: Counter,
-    pub(crate) recovered: Counter,
-}
-
-impl Meters {
-    fn new(metrics: &Metrics, stream: &str) -> Self {
-        let counter = |name| metrics.counter(name, &[("StreamName", stream)]);
-        let histogram = |name| metrics.histogram(name, &[("StreamName", stream)]);
-        Self {
-            received: counter("UserRecordsReceived"),
-            pending: metrics.gauge("UserRecordsPending", &[("StreamName", stream)]),
-            user_records_put: counter("UserRecordsPut"),
-            user_bytes_put: counter("UserRecordsDataPut"),
-            kinesis_records_put: counter("KinesisRecordsPut"),
-            kinesis_bytes_put: counter("KinesisRecordsDataPut"),
-            all_errors: counter("AllErrors"),
-            expired: counter("UserRecordExpired"),
-            retries: histogram("RetriesPerRecord"),
-            buffering: histogram("BufferingTime"),
-            request_time: histogram("RequestTime"),
-            users_per_kinesis: histogram("UserRecordsPerKinesisRecord"),
-            kinesis_per_request: histogram("KinesisRecordsPerPutRecordsRequest"),
-            users_per_request: histogram("UserRecordsPerPutRecordsRequest"),
-            retried: counter("UserRecordsRetried"),
-            requests: counter("PutRecordsRequests"),
-            kinesis_records_sent: counter("KinesisRecordsSent"),
-            bytes_sent: counter("BytesSent"),
-            shard_maps: counter("ShardMapsFetched"),
-            recovered: counter("UserRecordsRecovered"),
-            metrics: metrics.clone(),
-            stream: stream.to_owned(),
-        }
-    }
-
-    /// Counts failed entries, or a failed request, under their code.
-    pub(crate) fn error(&self, code: &str) {
-        self.all_errors.add(1);
-        self.metrics
-            .counter(
-                "ErrorsByCode",
-                &[("ErrorCode", code), ("StreamName", &self.stream)],
-            )
-            .add(1);
-    }
-}
-
 impl Ledger {
     /// `percent` of the bound is what one shard may take.
     pub(crate) fn new(bound: Charge, percent: usize, metrics: &Metrics, stream: &str) -> Self {
@@ -149,9 +80,10 @@ impl Ledger {
     /// Counts the outcome of `records` records. Called once for each, with its resolution.
     pub(crate) fn settled(&self, records: u64, verdict: &Verdict) {
         match verdict {
-            Verdict::Delivered { .. } => {
+            Verdict::Delivered { shard_id, .. } => {
                 self.delivered.add(records);
-                self.meters.user_records_put.add(records);
+                let shard = self.meters.shard(shard_id);
+                shard.user_records_put.observe_many(1.0, records);
             }
             Verdict::Failed {
                 error: DeliveryError::Closed { .. },
@@ -159,8 +91,10 @@ impl Ledger {
             } => self.abandoned.add(records),
             Verdict::Failed { error, .. } => {
                 self.failed.add(records);
+                let nowhere = &self.meters.nowhere;
+                nowhere.user_records_put.observe_many(0.0, records);
                 if matches!(error, DeliveryError::Expired { .. }) {
-                    self.meters.expired.add(records);
+                    nowhere.expired.add(records);
                 }
                 self.warn(records, error);
             }

@@ -99,11 +99,17 @@ async fn many_records_share_kinesis_records_and_requests() {
             .iter()
             .all(|r| r.partition_key.as_deref() == Some("a"))
     );
-    let counted = metrics
-        .snapshot()
-        .into_iter()
-        .find(|(key, _)| key.name == "UserRecordsPut");
-    assert_eq!(counted.unwrap().1, Reading::Counter(1_000));
+    let mut counted = (0, 0.0);
+    for (key, reading) in metrics.snapshot() {
+        if let Reading::Histogram(summary) = reading
+            && key.name == "UserRecordsPut"
+        {
+            let shard = key.dimensions.iter().any(|(name, _)| *name == "ShardId");
+            assert!(shard || summary.count == 0, "each has its shard");
+            counted = (counted.0 + summary.count, counted.1 + summary.sum);
+        }
+    }
+    assert_eq!(counted, (1_000, 1_000.0));
 }
 
 #[tokio::test(start_paused = true)]

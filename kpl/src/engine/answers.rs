@@ -49,7 +49,7 @@ impl Engine {
         ended: Instant,
     ) {
         let (code, message) = (error.code(), error.to_string());
-        self.shared.ledger.meters.error(&code);
+        self.shared.ledger.meters.error(&code, None);
         let options = &self.options;
         let failure = outcome::of_request(
             error.kind(),
@@ -119,9 +119,10 @@ impl Engine {
                     shard_id,
                     sequence_number,
                 } => {
-                    let meters = &self.shared.ledger.meters;
-                    meters.kinesis_records_put.add(1);
-                    meters.kinesis_bytes_put.add(sealed.size as u64);
+                    let shard = self.shared.ledger.meters.shard(&sealed.shard);
+                    shard.kinesis_records_put.observe(1.0);
+                    shard.kinesis_bytes_put.observe(bytes(sealed.size));
+                    shard.all_errors.observe(0.0);
                     if *sealed.shard == *shard_id {
                         self.attempted(&mut sealed, started, ended, None);
                         let shard = Arc::clone(&sealed.shard);
@@ -138,7 +139,9 @@ impl Engine {
                     }
                 }
                 PutRecordsResult::Refused { code, message } => {
-                    self.shared.ledger.meters.error(&code);
+                    let meters = &self.shared.ledger.meters;
+                    meters.error(&code, Some(&sealed.shard));
+                    meters.shard(&sealed.shard).kinesis_records_put.observe(0.0);
                     let throttled = code == outcome::THROTTLED;
                     self.collector
                         .refused(&sealed.shard, throttled, started, ended);
@@ -158,7 +161,9 @@ impl Engine {
         failure: Option<(&str, &str)>,
     ) {
         let delay = sealed.attempted(started, ended, failure);
-        self.shared.ledger.meters.buffering.observe(millis(delay));
+        let records = u64::from(sealed.claims.records());
+        let shard = self.shared.ledger.meters.shard(&sealed.shard);
+        shard.buffering.observe_many(millis(delay), records);
     }
 
     fn failed(
@@ -199,11 +204,8 @@ impl Engine {
 
     pub(super) fn deliver(&self, sealed: Sealed, shard_id: Arc<str>, sequence_number: String) {
         self.observe_retries(&sealed);
-        self.shared
-            .ledger
-            .meters
-            .user_bytes_put
-            .add(sealed.data_len as u64);
+        let shard = self.shared.ledger.meters.shard(&shard_id);
+        shard.user_bytes_put.observe(bytes(sealed.data_len));
         sealed.claims.settle(&Verdict::Delivered {
             shard_id,
             sequence_number: sequence_number.into(),
@@ -215,8 +217,15 @@ impl Engine {
     #[expect(clippy::cast_precision_loss, reason = "a metric")]
     fn observe_retries(&self, sealed: &Sealed) {
         let retries = sealed.attempts.count().saturating_sub(1);
-        self.shared.ledger.meters.retries.observe(retries as f64);
+        let records = u64::from(sealed.claims.records());
+        let shard = self.shared.ledger.meters.shard(&sealed.shard);
+        shard.retries.observe_many(retries as f64, records);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
+const fn bytes(count: usize) -> f64 {
+    count as f64
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -67,7 +67,10 @@ impl Engine {
         } = misplaced;
         let message =
             format!("stored in {shard}, which is not known to hold all of the aggregate's keys");
-        self.shared.ledger.meters.error(WRONG_SHARD);
+        self.shared
+            .ledger
+            .meters
+            .error(WRONG_SHARD, Some(&sealed.shard));
         self.attempted(&mut sealed, started, ended, Some((WRONG_SHARD, &message)));
         sealed
     }
@@ -116,6 +119,7 @@ impl Engine {
             tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
         }
         for lane in &retired {
+            self.shared.ledger.meters.retire(&lane.shard);
             for sealed in self.collector.remove(&lane.shard) {
                 self.enqueue(sealed, now);
             }
