@@ -19,6 +19,9 @@
 //! time, while requests go on with the old ones; a source that fails stops nothing while these are
 //! valid. Credentials that the service refuses are asked for again, so that rotated keys in the shared
 //! files are picked up.
+//!
+//! [`SdkProvider`] takes any provider of the official SDK instead; with the feature `aws-config` there is
+//! `OfficialChain`, the SDK's own default chain.
 
 mod ask;
 mod cache;
@@ -26,6 +29,8 @@ mod chain;
 mod container;
 mod instance;
 mod json;
+#[cfg(feature = "aws-config")]
+mod official;
 mod plan;
 mod process;
 mod sdk;
@@ -33,6 +38,8 @@ mod sso;
 mod sts;
 mod time;
 
+#[cfg(feature = "aws-config")]
+pub use official::OfficialChain;
 pub use sdk::SdkProvider;
 
 pub(crate) use cache::{Cached, Given};

@@ -57,14 +57,22 @@ pub enum CaFileError {
     },
 }
 
-/// Settings of TLS connections: ring's provider, handed in and not installed, for a library sets no
+/// Who encrypts: ring, or with the feature `aws-lc` aws-lc-rs.
+fn provider() -> CryptoProvider {
+    #[cfg(feature = "aws-lc")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc"))]
+    rustls::crypto::ring::default_provider()
+}
+
+/// Settings of TLS connections: the provider, handed in and not installed, for a library sets no
 /// global; as roots the CA file's certificates, else the platform's. Where the platform has none plain
 /// HTTP still works, and HTTPS fails with the verifier's reason.
 pub(crate) fn client_config(
     ca_file: Option<&Path>,
     verify_certificate: bool,
 ) -> Result<ClientConfig, TransportError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| TransportError::Connect(Box::new(e)))?;
