@@ -1,4 +1,4 @@
-//! Speed, measured: `cargo run --profile dist -p benches -- local [ROW...]`.
+//! Speed, measured: `cargo run --profile dist -p benches -- ROOM [ROW...]`.
 //!
 //! One subcommand for each room that is measured. Figures are CPU time of the server under test rather
 //! than wall time, because load and server share the machine, and ratios against a peer or against the
@@ -6,7 +6,7 @@
 //! one run, with both sides taking turns. Nothing here fails because something was slow: a row that is
 //! not met says `NOT MET`, and the exit code tells only whether everything could be measured.
 //!
-//! What the rows of a room mean stands at the head of its module: [`local`].
+//! What the rows of a room mean stands at the head of its module: [`local`], [`producer`].
 
 #![allow(unreachable_pub, reason = "a program has no public interface")]
 #![expect(
@@ -16,6 +16,7 @@
 )]
 
 mod local;
+mod producer;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -35,20 +36,37 @@ struct Benches {
 enum Room {
     /// The embedded endpoint, `kinesis-local`.
     Local(local::Options),
+    /// The producer, `kpl`.
+    Producer(producer::Options),
+    /// What the producer sends to.
+    #[command(hide = true, name = producer::SINK)]
+    ProducerSink(producer::SinkOptions),
+    /// One measurement of the producer.
+    #[command(hide = true, name = producer::PROBE)]
+    ProducerProbe(producer::ProbeOptions),
 }
 
 fn main() -> ExitCode {
-    let Room::Local(options) = Benches::parse().room;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(local::run(options)));
-    match outcome {
+    match run(Benches::parse().room) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("benches: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(room: Room) -> Result<(), Failure> {
+    use tokio::runtime::Builder;
+    let threads = || Builder::new_multi_thread().enable_all().build();
+    match room {
+        Room::Local(options) => threads()?.block_on(local::run(options)),
+        Room::Producer(options) => threads()?.block_on(producer::run(options)),
+        Room::ProducerSink(options) => Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(producer::sink(options)),
+        // Makes a runtime of its own.
+        Room::ProducerProbe(options) => producer::probe(&options),
     }
 }

@@ -1,0 +1,119 @@
+//! The producer, `kpl`, in a process of its own against a sink in another: TLS, HTTP/1.1, answers at once,
+//! 4 shards unless a row says otherwise, keys of 30 bytes, `put_all` in slices of 100 or single `put`s,
+//! rate limits off.
+//!
+//! Throughput is user records in a CPU-second of the whole process, user and system time of all threads
+//! (`RecordMaxBufferedTime` and all else at its default), without the time in which the benchmark made
+//! the records. Beside it stands the machine's limit for the same bytes, measured in the same run, in turns
+//! with the producer: the hash of the keys in lanes, a copy into the aggregate and one into the body, the
+//! aggregates' MD5 in lanes, the body's SHA-256, its encryption (AES-256-GCM), on one thread and with nothing
+//! around it, neither sockets nor answers. Each figure is the median of its turns. Allocations are counted in
+//! the whole process, the benchmark's own left out.
+//!
+//! | Row | What is done | Target |
+//! | --- | --- | --- |
+//! | `distinct` | records of 100 B, 1 KB, 10 KB, another key for each, by `put_all` | 60, 60, 70 % of the limit; allocations < 0.1 a record (10 KB, of which an aggregate holds five: stated) |
+//! | `one-key` | 100 B, one key | 60 %; allocations < 0.1 |
+//! | `single` | 100 B by `put`, distinct keys and one key | 60 % of a limit that hashes keys one by one; allocations < 1 |
+//! | `shards` | 100 B, distinct keys, aggregates of 4 KB, a bound of 1 GiB, 1,000 and 10,000 shards; over the figure of 4 shards | 80 %, 70 %; memory stated |
+//! | `threads` | 4 tasks on 4 threads sharing one producer; over the figure of one | 90 % |
+//! | `paced` | 1,000 records a second, buffered 100 ms: put until receipt; CPU time beyond the same loop without a producer | 99th percentile 115 ms and a round trip; 10 µs a record |
+//! | `first` | from the start of `build` to the acknowledgement of a record that was put and flushed, 20 ms of round trip away | 5 round trips and 20 ms |
+//! | `idle` | memory over that of the bare runtime, and how often a thread wakes | 8 MB, never |
+//! | `stalled` | a million records of 1 KB offered to an endpoint that takes requests and answers none | the configured bound and 30 MiB |
+//!
+//! What the official library needs is printed beside where it was measured, on *another* machine: a
+//! figure to know, no comparison of this run.
+
+mod answers;
+mod child;
+mod distance;
+mod limit;
+mod meter;
+mod probe;
+mod records;
+mod rows;
+mod sink;
+
+pub use probe::ProbeOptions;
+pub use sink::SinkOptions;
+
+use crate::Failure;
+use crate::table;
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+/// The subcommands that this program runs itself with.
+pub const SINK: &str = "producer-sink";
+pub const PROBE: &str = "producer-probe";
+
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// What to measure; everything without.
+    #[arg(value_enum)]
+    rows: Vec<Row>,
+    /// Shorter runs and fewer of them, to try things.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    Distinct,
+    OneKey,
+    Single,
+    Shards,
+    Threads,
+    Paced,
+    First,
+    Idle,
+    Stalled,
+}
+
+impl Options {
+    /// How long one run takes.
+    fn run(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 4 })
+    }
+
+    /// How often each side has its turn.
+    fn turns(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+}
+
+/// Measures the rows that were asked for, and prints them.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let rows = match &*options.rows {
+        [] => Row::value_variants(),
+        some => some,
+    };
+    let mut lines = Vec::new();
+    for row in rows {
+        eprintln!("measuring {row:?} ...");
+        match row {
+            Row::Distinct => lines.extend(rows::distinct(&options).await?),
+            Row::OneKey => lines.extend(rows::one_key(&options).await?),
+            Row::Single => lines.extend(rows::single(&options).await?),
+            Row::Shards => lines.extend(rows::shards(&options).await?),
+            Row::Threads => lines.push(rows::threads(&options).await?),
+            Row::Paced => lines.extend(rows::paced(&options).await?),
+            Row::First => lines.push(rows::first(&options).await?),
+            Row::Idle => lines.extend(rows::idle(&options).await?),
+            Row::Stalled => lines.push(rows::stalled(&options).await?),
+        }
+    }
+    table::print(&lines);
+    println!("\nFigures of KPL 1.1.1 are quoted from another machine, not measured in this run.");
+    Ok(())
+}
+
+/// Serves as sink.
+pub async fn sink(options: SinkOptions) -> Result<(), Failure> {
+    sink::run(options).await
+}
+
+/// Measures as probe.
+pub fn probe(options: &ProbeOptions) -> Result<(), Failure> {
+    probe::run(options)
+}
