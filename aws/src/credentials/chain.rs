@@ -31,6 +31,23 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// The same over connections of its own: a look-up may run on another runtime than the last, and
+    /// must not wait for one that is blocked. Where they cannot be made, over the shared ones.
+    fn apart(&self) -> Self {
+        let transport = match self.transport.separate() {
+            Ok(Some(transport)) => transport,
+            Ok(None) => Arc::clone(&self.transport),
+            Err(error) => {
+                tracing::debug!(%error, "no connections of its own for credentials");
+                Arc::clone(&self.transport)
+            }
+        };
+        Self {
+            transport,
+            ..self.clone()
+        }
+    }
+
     /// Where SSO's tokens are turned into credentials.
     pub(super) fn portal(&self, region: &str) -> Result<Endpoint, String> {
         let given = [("endpoint_url", self.given.clone()), ("", None)];
@@ -63,60 +80,66 @@ impl Chain {
         if let Some(keys) = plan::of_environment(env)? {
             return Ok(keys);
         }
-        if let Some(identity) = plan::web_identity(env)? {
-            return self.fetch(&Source::WebIdentity(identity)).await;
-        }
         let profile = match self.access.profile.name() {
             "" => "default",
             name => name,
         };
-        if let Some(source) = plan::of_profile(env, profile)? {
-            return self.fetch(&source).await;
+        let source = match plan::web_identity(env)? {
+            Some(identity) => Some(Source::WebIdentity(identity)),
+            None => plan::of_profile(env, profile)?,
+        };
+        // What needs no connection makes none.
+        match &source {
+            Some(Source::Keys(keys)) => return Ok(keys.clone()),
+            Some(source @ Source::Process { .. }) => return fetch(&self.access, source).await,
+            _ => {}
         }
-        if let Some(found) = container::look(&self.access).await? {
+        let access = self.access.apart();
+        if let Some(source) = source {
+            return fetch(&access, &source).await;
+        }
+        if let Some(found) = container::look(&access).await? {
             return Ok(found);
         }
-        let found = instance::look(&self.access).await;
+        let found = instance::look(&access).await;
         found.map_err(|instance| CredentialsError::None {
             profile: profile.to_owned(),
             instance,
         })
     }
+}
 
-    fn fetch<'a>(
-        &'a self,
-        source: &'a Source,
-    ) -> BoxFuture<'a, Result<Credentials, CredentialsError>> {
-        let access = &self.access;
-        let nothing = |variable: &'static str| CredentialsError::Provider {
-            provider: "credential_source",
-            reason: format!("{variable} is not set"),
-            remedy: "set it, or name another credential_source".to_owned(),
-        };
-        Box::pin(async move {
-            match source {
-                Source::Keys(keys) => Ok(keys.clone()),
-                Source::Process { profile, command } => {
-                    process::run(profile, command, process::PATIENCE).await
-                }
-                Source::Sso(sso) => sso::look(access, sso).await,
-                Source::WebIdentity(identity) => {
-                    sts::assume_with_web_identity(access, identity).await
-                }
-                Source::Environment => {
-                    plan::of_environment(&access.env)?.ok_or_else(|| nothing("AWS_ACCESS_KEY_ID"))
-                }
-                Source::Container => container::look(access)
-                    .await?
-                    .ok_or_else(|| nothing("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")),
-                Source::Instance => instance::look(access).await.map_err(instance::failed),
-                Source::Role(role, from) => {
-                    let by = self.fetch(from).await?;
-                    sts::assume(access, role, &by).await
-                }
+/// Asks a source, and before it those that its question is signed with.
+fn fetch<'a>(
+    access: &'a Access,
+    source: &'a Source,
+) -> BoxFuture<'a, Result<Credentials, CredentialsError>> {
+    let nothing = |variable: &'static str| CredentialsError::Provider {
+        provider: "credential_source",
+        reason: format!("{variable} is not set"),
+        remedy: "set it, or name another credential_source".to_owned(),
+    };
+    Box::pin(async move {
+        match source {
+            Source::Keys(keys) => Ok(keys.clone()),
+            Source::Process { profile, command } => {
+                process::run(profile, command, process::PATIENCE).await
             }
-        })
-    }
+            Source::Sso(sso) => sso::look(access, sso).await,
+            Source::WebIdentity(identity) => sts::assume_with_web_identity(access, identity).await,
+            Source::Environment => {
+                plan::of_environment(&access.env)?.ok_or_else(|| nothing("AWS_ACCESS_KEY_ID"))
+            }
+            Source::Container => container::look(access)
+                .await?
+                .ok_or_else(|| nothing("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")),
+            Source::Instance => instance::look(access).await.map_err(instance::failed),
+            Source::Role(role, from) => {
+                let by = fetch(access, from).await?;
+                sts::assume(access, role, &by).await
+            }
+        }
+    })
 }
 
 impl ProvideCredentials for Chain {

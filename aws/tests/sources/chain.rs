@@ -1,6 +1,11 @@
 //! The order of places.
 
 use crate::world::{IN_AN_HOUR, Request, call, config, error, json, write, xml};
+use aws::transport::Body;
+use aws::{Transport, TransportError};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Everybody who can be asked has an answer of his own.
 fn everybody(request: &Request) -> Option<(u16, String)> {
@@ -50,6 +55,56 @@ async fn the_first_place_that_says_something_counts() {
     assert_eq!(found(&vars).await, "INSTANCE");
 }
 
+/// Counts how often it was asked for connections of one's own.
+#[derive(Debug)]
+struct Counted {
+    inner: Arc<dyn Transport>,
+    separated: Arc<AtomicUsize>,
+}
+
+impl Transport for Counted {
+    fn call(
+        &self,
+        request: Request,
+    ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
+        self.inner.call(request)
+    }
+
+    fn separate(&self) -> Result<Option<Arc<dyn Transport>>, TransportError> {
+        self.separated.fetch_add(1, Relaxed);
+        let (inner, separated) = (Arc::clone(&self.inner), Arc::clone(&self.separated));
+        Ok(Some(Arc::new(Self { inner, separated })))
+    }
+}
+
+/// A look-up never waits for a connection that a blocked runtime drives.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_over_the_network_has_connections_of_its_own_and_others_make_none() {
+    let home = tempfile::tempdir().unwrap();
+    let keys = "[default]\naws_access_key_id = PROFILE\naws_secret_access_key = hush\n";
+    for (keys, vars, expected) in [
+        (keys, vec![], 0),
+        (
+            "",
+            vec![("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/task")],
+            1,
+        ),
+        ("", vec![], 1),
+    ] {
+        write(home.path(), "credentials", keys);
+        let transport = crate::world::transport(everybody);
+        let separated = Arc::new(AtomicUsize::new(0));
+        let counted = Counted {
+            inner: transport,
+            separated: Arc::clone(&separated),
+        };
+        let (builder, _) = crate::world::builder(home.path(), &vars, everybody);
+        let builder = builder.region("eu-west-1").transport(Arc::new(counted));
+        call(&builder.load().unwrap()).await.unwrap();
+        assert_eq!(separated.load(Relaxed), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_anywhere_names_every_place_that_was_looked_at() {
     let home = tempfile::tempdir().unwrap();
@@ -92,11 +147,10 @@ async fn rotated_keys_in_the_files_are_picked_up_once_the_old_ones_were_refused(
     };
     keys("OLD");
     // Kinesis itself, which refuses the old keys from the second call on.
-    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let calls = AtomicUsize::new(0);
     let (builder, seen) = crate::world::builder(home.path(), &[], move |request| {
         let signature = request.headers()["authorization"].to_str().unwrap();
-        let refused = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0
-            && signature.contains("Credential=OLD/");
+        let refused = calls.fetch_add(1, Relaxed) > 0 && signature.contains("Credential=OLD/");
         Some(if refused {
             (400, r#"{"__type":"ExpiredTokenException"}"#.to_owned())
         } else {

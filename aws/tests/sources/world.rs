@@ -1,7 +1,7 @@
 //! A network in which Kinesis answers always, and everybody else as the test says.
 
 use aws::kinesis::{Client, IteratorPosition};
-use aws::{Config, ConfigBuilder, Environment, Error, InProcess};
+use aws::{Config, ConfigBuilder, Environment, Error, InProcess, Transport};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use runtime::time::{epoch_millis, from_epoch_millis};
@@ -51,15 +51,18 @@ impl Seen {
     }
 }
 
-/// A configuration with these variables, in this home directory, and nothing else.
-pub(crate) fn builder(
-    home: &Path,
-    vars: &[(&str, &str)],
+/// What carries requests to Kinesis and to others.
+pub(crate) fn transport(
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
-) -> (ConfigBuilder, Seen) {
-    let seen = Seen::default();
-    let log = seen.clone();
-    let transport = InProcess::new(move |request: Request| {
+) -> Arc<dyn Transport> {
+    seen_by(answer, Seen::default())
+}
+
+fn seen_by(
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    log: Seen,
+) -> Arc<dyn Transport> {
+    Arc::new(InProcess::new(move |request: Request| {
         let host = request.uri().host().unwrap_or_default();
         let answer = if host.starts_with("kinesis.") {
             let signature = request.headers()["authorization"].to_str().unwrap();
@@ -82,12 +85,22 @@ pub(crate) fn builder(
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             Ok::<_, Infallible>(response)
         }
-    });
+    }))
+}
+
+/// A configuration with these variables, in this home directory, and nothing else.
+pub(crate) fn builder(
+    home: &Path,
+    vars: &[(&str, &str)],
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (ConfigBuilder, Seen) {
+    let seen = Seen::default();
+    let transport = seen_by(answer, seen.clone());
     let home = [("HOME".to_owned(), home.display().to_string())];
     let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let builder = Config::builder()
         .environment(Environment::fixed(vars.chain(home)))
-        .transport(Arc::new(transport))
+        .transport(transport)
         .clock(Arc::new(TokioClock::starting_at(from_epoch_millis(NOW))))
         .chance(Chance::seeded(1))
         .retry(RetryPolicy::none());
