@@ -189,7 +189,8 @@ impl Config {
         self.kinesis.to_string()
     }
 
-    /// The same configuration over another transport: connections of its own.
+    /// The same configuration over another transport: connections of its own. The default source of
+    /// credentials goes on asking over the one that the configuration was loaded with.
     #[must_use]
     pub fn with_transport(&self, transport: Arc<dyn Transport>) -> Self {
         Self {

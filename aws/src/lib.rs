@@ -6,7 +6,12 @@
 //! table.
 //!
 //! Kinesis is spoken to in CBOR over HTTP/1.1, and servers are trusted that the machine trusts;
-//! [`ConfigBuilder`] has switches for JSON ([`Encoding`]), HTTP/2, and another authority's certificates.
+//! [`ConfigBuilder`] has switches for JSON ([`Encoding`]), HTTP/2, another authority's certificates,
+//! [proxies](Proxies), and FIPS and dual-stack names. Whom requests are signed as is told in
+//! [`credentials`].
+//!
+//! Features, all off by default: `aws-lc` for TLS by aws-lc-rs in place of ring, `aws-config` for the
+//! official SDK's own chain of credentials.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
