@@ -13,17 +13,22 @@ use crate::encoding::Encoding;
 use crate::endpoint::Service;
 use crate::error::Error;
 use bytes::Bytes;
+use encode::Target;
 use runtime::RetryPolicy;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Calls Kinesis. Clones share connections.
 ///
 /// Each method makes as many attempts as the client's [`RetryPolicy`] allows and returns the last
 /// error. Dropping a method's future gives the call up; the service may have acted on it.
+///
+/// A stream is named by its name or by its ARN, which may be another account's.
 #[derive(Debug, Clone)]
 pub struct Client {
     caller: Caller,
     encoding: Encoding,
+    stream_id: Option<Arc<str>>,
 }
 
 impl Client {
@@ -33,6 +38,24 @@ impl Client {
         Self {
             caller: Caller::new(config, Service::Kinesis),
             encoding: config.kinesis_encoding,
+            stream_id: None,
+        }
+    }
+
+    /// The same client, sending this `StreamId` along with a stream's name or ARN. The service reserves
+    /// it for later.
+    #[must_use]
+    pub fn with_stream_id(&self, id: &str) -> Self {
+        Self {
+            stream_id: Some(Arc::from(id)),
+            ..self.clone()
+        }
+    }
+
+    fn target<'a>(&'a self, stream: &'a str) -> Target<'a> {
+        Target {
+            stream,
+            id: self.stream_id.as_deref(),
         }
     }
 
@@ -41,7 +64,7 @@ impl Client {
     pub fn with_retry(&self, retry: RetryPolicy) -> Self {
         Self {
             caller: self.caller.with_retry(retry),
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -50,7 +73,7 @@ impl Client {
     pub fn with_attempt_timeout(&self, bound: Duration) -> Self {
         Self {
             caller: self.caller.with_attempt_timeout(bound),
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -59,13 +82,33 @@ impl Client {
     /// # Errors
     /// [`crate::ErrorKind::InUse`] when the stream exists; and any of [`Error`].
     pub async fn create_stream(&self, stream: &str, shards: u32) -> Result<(), Error> {
+        self.create(&NewStream::provisioned(stream, shards)).await
+    }
+
+    /// Makes a stream. It is usable once its status is active.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InUse`] when the stream exists; and any of [`Error`].
+    pub async fn create(&self, new: &NewStream<'_>) -> Result<(), Error> {
+        let body = encode::create_stream(self.encoding, new);
         self.caller
-            .call(
-                "CreateStream",
-                encode::create_stream(self.encoding, stream, shards),
-                decode::nothing,
-            )
+            .call("CreateStream", body, decode::nothing)
             .await
+    }
+
+    /// Sets how a stream on demand distributes its records: `AUTO` or `USER_PARTITION_KEY`. Applies
+    /// within about a second.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a provisioned stream; and any of [`Error`].
+    pub async fn update_record_distribution_strategy(
+        &self,
+        stream_arn: &str,
+        strategy: &str,
+    ) -> Result<(), Error> {
+        let body = encode::update_distribution(self.encoding, stream_arn, strategy);
+        let operation = "UpdateStreamRecordDistributionStrategy";
+        self.caller.call(operation, body, decode::nothing).await
     }
 
     /// Deletes a stream with everything in it and its registered consumers.
@@ -76,7 +119,7 @@ impl Client {
         self.caller
             .call(
                 "DeleteStream",
-                encode::delete_stream(self.encoding, stream),
+                encode::delete_stream(self.encoding, self.target(stream)),
                 decode::nothing,
             )
             .await
@@ -87,7 +130,7 @@ impl Client {
     /// # Errors
     /// Any of [`Error`].
     pub async fn describe_stream_summary(&self, stream: &str) -> Result<StreamSummary, Error> {
-        let body = encode::stream(self.encoding, stream);
+        let body = encode::stream(self.encoding, self.target(stream));
         let decode = |body: &Bytes| self.encoding.read(body);
         let decode::Described(summary) = self
             .caller
@@ -125,7 +168,7 @@ impl Client {
         filter: Option<&ShardFilter>,
     ) -> Result<Vec<Shard>, Error> {
         let mut shards = Vec::new();
-        let mut body = encode::list_shards(self.encoding, stream, filter);
+        let mut body = encode::list_shards(self.encoding, self.target(stream), filter);
         loop {
             let decode = |body: &Bytes| self.encoding.read(body);
             let page: decode::ShardPage = self.caller.call("ListShards", body, decode).await?;
@@ -147,7 +190,12 @@ impl Client {
         shard: &str,
         new_starting_hash_key: &str,
     ) -> Result<(), Error> {
-        let body = encode::split_shard(self.encoding, stream, shard, new_starting_hash_key);
+        let body = encode::split_shard(
+            self.encoding,
+            self.target(stream),
+            shard,
+            new_starting_hash_key,
+        );
         self.caller.call("SplitShard", body, decode::nothing).await
     }
 
@@ -161,7 +209,7 @@ impl Client {
         shard: &str,
         adjacent: &str,
     ) -> Result<(), Error> {
-        let body = encode::merge_shards(self.encoding, stream, shard, adjacent);
+        let body = encode::merge_shards(self.encoding, self.target(stream), shard, adjacent);
         self.caller.call("MergeShards", body, decode::nothing).await
     }
 
@@ -177,7 +225,7 @@ impl Client {
         entries: &[PutRecordsEntry<'_>],
     ) -> Result<PutRecordsOutput, Error> {
         let (encoding, count) = (self.encoding, entries.len());
-        let body = encode::put_records(encoding, stream, entries);
+        let body = encode::put_records(encoding, self.target(stream), entries);
         self.caller
             .call("PutRecords", body, move |body| {
                 decode::put_records(encoding, body, count)
@@ -195,7 +243,7 @@ impl Client {
         shard: &str,
         position: &IteratorPosition,
     ) -> Result<String, Error> {
-        let body = encode::get_shard_iterator(self.encoding, stream, shard, position);
+        let body = encode::get_shard_iterator(self.encoding, self.target(stream), shard, position);
         let decode = |body: &Bytes| self.encoding.read(body);
         let decode::ShardIterator(iterator) =
             self.caller.call("GetShardIterator", body, decode).await?;

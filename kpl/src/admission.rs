@@ -6,10 +6,13 @@
 //! others. Each record belongs to the epoch in which its caller came; a flush ends an epoch and waits
 //! until it and all before it are empty, callers that still wait included.
 
+mod pool;
 mod shares;
 mod state;
 
 use parking_lot::Mutex;
+use pool::Member;
+pub(crate) use pool::Pool;
 use state::{Standing, State};
 use std::future::Future;
 use std::pin::Pin;
@@ -115,6 +118,11 @@ pub(crate) struct Admission {
 }
 
 impl Charge {
+    pub(crate) const MOST: Self = Self {
+        bytes: usize::MAX,
+        records: usize::MAX,
+    };
+
     fn plus(self, other: Self) -> Self {
         Self {
             bytes: self.bytes.saturating_add(other.bytes),
@@ -154,6 +162,41 @@ impl Admission {
 
     pub(crate) const fn bound(&self) -> Charge {
         self.bound
+    }
+
+    /// From now on what is admitted counts in a pool too. Nothing is admitted yet.
+    fn join(&self, member: Member) {
+        self.state.lock().member = Some(Arc::new(member));
+    }
+
+    /// The most that one of several demands that follow each other should ask for.
+    pub(crate) fn part(&self) -> Charge {
+        let member = self.state.lock().member.clone();
+        let quarter = Charge {
+            bytes: self.bound.bytes / 4,
+            records: (self.bound.records / 4).max(1),
+        };
+        let part = member.map_or(quarter, |member| member.part());
+        Charge {
+            bytes: quarter.bytes.min(part.bytes),
+            records: quarter.records.min(part.records),
+        }
+    }
+
+    /// There may be room in the pool: serves who waits for it.
+    fn serve(&self) {
+        let mut wake = Vec::new();
+        self.state.lock().serve(&mut wake);
+        self.tell(wake, false);
+    }
+
+    /// Something was given back to the pool: serves other streams.
+    fn serve_others(&self) {
+        let member = self.state.lock().member.clone();
+        let Some(member) = member else { return };
+        for ledger in member.wanting() {
+            ledger.admission.serve();
+        }
     }
 
     /// So many shards are open.
@@ -220,6 +263,7 @@ impl Admission {
             state.serve(&mut wake);
         }
         self.tell(wake, emptied);
+        self.serve_others();
     }
 
     fn tell(&self, wake: Vec<Waker>, emptied: bool) {
@@ -340,6 +384,7 @@ impl Drop for Acquire<'_> {
             emptied
         };
         self.admission.tell(wake, emptied);
+        self.admission.serve_others();
     }
 }
 

@@ -44,10 +44,10 @@ pub(crate) async fn put_all(
     all_hash_keys(&records, &mut keys);
     let mut receipt = BatchReceipt::default();
     let admission = &shared.ledger.admission;
-    let (bound, share) = (admission.bound(), admission.share());
+    let (part, share) = (admission.part(), admission.share());
     let most = Charge {
-        bytes: (bound.bytes / 4).min(share.bytes),
-        records: (bound.records / 4).min(share.records).max(1),
+        bytes: part.bytes.min(share.bytes),
+        records: part.records.min(share.records).max(1),
     };
     let cost = |record: &Record| shared.cost(&record.view());
     let mut done = 0;

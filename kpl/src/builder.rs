@@ -2,8 +2,8 @@
 
 mod setters;
 
-use crate::admission::Charge;
-use crate::engine::Engine;
+use crate::admission::{Charge, Pool};
+use crate::engine::{Engine, beginning};
 use crate::error::BuildError;
 use crate::lane::Rules;
 use crate::producer::Producer;
@@ -13,11 +13,13 @@ use crate::shard_map::{LaneMaker, ShardMap};
 use crate::shared::Shared;
 use crate::spool::{self, Spool};
 use crate::stats::Ledger;
+use crate::strategist::Strategist;
 use arc_swap::ArcSwap;
 use aws::ErrorKind;
 use aws::kinesis::ShardFilter;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,7 @@ pub struct ProducerBuilder {
     metrics: Metrics,
     chance: Option<Chance>,
     settings: Settings,
+    pool: Option<Arc<Pool>>,
 }
 
 impl ProducerBuilder {
@@ -41,7 +44,14 @@ impl ProducerBuilder {
             metrics: Metrics::new(),
             chance: None,
             settings: Settings::new(SETTINGS),
+            pool: None,
         }
+    }
+
+    /// Shares the bound of memory with other streams.
+    pub(crate) fn pool(mut self, pool: Arc<Pool>) -> Self {
+        self.pool = Some(pool);
+        self
     }
 
     /// Where, as whom and through what. Default: `aws::Config::builder().load()`, which looks at the
@@ -94,37 +104,74 @@ impl ProducerBuilder {
             Some(options) => Some(spool::open(options.clone(), &self.stream).await?),
             None => None,
         };
-        let client =
+        let mut client =
             aws::kinesis::Client::new(&config).with_attempt_timeout(options.request_timeout);
-        let Fetched { asked, result } =
-            fetch(&client, &self.stream, Some(&ShardFilter::AtLatest)).await;
+        if let Some(id) = &options.stream_id {
+            client = client.with_stream_id(id);
+        }
+        let target: Arc<str> = Arc::from(self.stream.as_str());
+        client = client.for_stream(&target);
+        self.stream = stream_name(&self.stream, config.region())?;
+        // The engine decides when to try again: one attempt a call.
+        let once = client.with_retry(RetryPolicy::none());
+        let mut strategist = Strategist::new(
+            once.clone(),
+            Arc::clone(&target),
+            chance.fork(),
+            options.strategy_interval,
+        );
+        let (fetched, answered) = {
+            strategist.ask();
+            let listed = fetch(&client, &target, Some(&ShardFilter::AtLatest));
+            tokio::pin!(listed);
+            let mut answered = None;
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = strategist.answered(), if answered.is_none() => answered = Some(answer),
+                    fetched = &mut listed => break (fetched, answered),
+                }
+            }
+        };
+        let Fetched { asked, result } = fetched;
+        let (routing, record_limit) = beginning(
+            answered.as_ref().map(|answered| &answered.answer),
+            options.strategy,
+            options.strategy_wait,
+        );
+        if let Some(answered) = answered {
+            strategist.answer_again(answered);
+        }
         let shards = result.map_err(|source| refusal(&self.stream, &config, source))?;
 
+        let whole = self.pool.as_ref().map_or(Charge::MOST, |pool| pool.whole());
         let bound = Charge {
-            bytes: options.buffered_bytes,
-            records: options.buffered_records,
+            bytes: options.buffered_bytes.min(whole.bytes),
+            records: options.buffered_records.min(whole.records),
         };
         let percent = options.buffered_per_shard;
         let ledger = Ledger::shared(bound, percent, &self.metrics, &self.stream);
+        if let Some(pool) = &self.pool {
+            pool.join(&ledger);
+        }
         ledger.meters.shard_maps.add(1);
         let mut rules = Rules::new(&options);
         if options.idempotent {
             rules.incarnation = Some(chance.next_u64());
         }
-        let rules = Arc::new(rules);
-        let maker = LaneMaker {
-            rules,
-            ledger: Arc::clone(&ledger),
-        };
-        let map =
-            ShardMap::new(&shards, asked, &maker).map_err(|bad| BuildError::StreamNotActive {
+        let maker = LaneMaker::new(rules, Arc::clone(&ledger)).limited(record_limit);
+        let map = ShardMap::new(&shards, asked, routing, &maker).map_err(|bad| {
+            BuildError::StreamNotActive {
                 stream: self.stream.clone(),
                 reason: bad.to_string(),
-            })?;
+            }
+        })?;
         ledger.admission.set_shards(map.lanes().len());
         let (events, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             stream: Arc::from(self.stream),
+            target,
+            record_limit: AtomicUsize::new(record_limit),
             ledger,
             map: ArcSwap::from_pointee(map),
             events,
@@ -141,8 +188,6 @@ impl ProducerBuilder {
             ended: CancellationToken::new(),
         });
         let scope = TaskScope::new("producer");
-        // The engine decides when to try again: one attempt a call.
-        let client = client.with_retry(RetryPolicy::none());
         if let Some((log, recovered)) = spool
             && let Some(options) = options.spool.clone()
         {
@@ -153,7 +198,15 @@ impl ProducerBuilder {
                 scope.spawn("recovery", spool::recover(Arc::clone(&shared), recovered));
             }
         }
-        let engine = Engine::new(Arc::clone(&shared), maker, options, client, chance, told);
+        let engine = Engine::new(
+            Arc::clone(&shared),
+            maker,
+            options,
+            once,
+            strategist,
+            chance,
+            told,
+        );
         scope.spawn("engine", engine.run(scope.token().clone()));
         Ok(Producer::new(shared, scope))
     }
@@ -175,6 +228,33 @@ fn own_config(connection: &Connection) -> Result<aws::Config, aws::ConfigError> 
         builder = builder.ca_file(file);
     }
     builder.load()
+}
+
+/// The name of a stream that was given by its name or by its ARN.
+fn stream_name(stream: &str, region: &str) -> Result<String, BuildError> {
+    let bad = |reason: String| BuildError::BadStream {
+        stream: stream.to_owned(),
+        reason,
+    };
+    let name = if stream.contains(':') {
+        let parts: Vec<&str> = stream.splitn(6, ':').collect();
+        let &["arn", _, "kinesis", there, _, resource] = &parts[..] else {
+            return Err(bad("not the ARN of a Kinesis stream".to_owned()));
+        };
+        if there != region {
+            let reason = format!("it is in {there}, and the producer calls {region}");
+            return Err(bad(reason));
+        }
+        resource.strip_prefix("stream/").unwrap_or_default()
+    } else {
+        stream
+    };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(allowed) {
+        let reason = "a stream's name has 1 to 128 letters, digits, `_`, `.` and `-`";
+        return Err(bad(reason.to_owned()));
+    }
+    Ok(name.to_owned())
 }
 
 fn refusal(stream: &str, config: &aws::Config, source: aws::Error) -> BuildError {

@@ -7,6 +7,7 @@
 mod queue;
 
 use crate::limiter::Rate;
+use crate::routing::ANY_SHARD;
 use crate::sealed::Sealed;
 use crate::settings::Options;
 use queue::{Queue, Times};
@@ -95,6 +96,8 @@ pub(crate) struct Collector<T = Sealed> {
     free: BTreeSet<Turn>,
     ready: BTreeSet<Turn>,
     expiring: BTreeSet<(Instant, QueueId)>,
+    /// How many shards stand behind the one queue of a stream that distributes records itself.
+    width: usize,
     /// Kinesis records queued, and their bytes.
     count: usize,
     size: usize,
@@ -116,6 +119,7 @@ impl<T: Item> Collector<T> {
             free: BTreeSet::new(),
             ready: BTreeSet::new(),
             expiring: BTreeSet::new(),
+            width: 1,
             count: 0,
             size: 0,
             next_id: 0,
@@ -133,8 +137,19 @@ impl<T: Item> Collector<T> {
         self.next_id += 1;
         let id = self.next_id;
         self.names.insert(Arc::clone(shard), id);
-        self.queues.insert(id, Queue::new(self.limits.rate, now));
+        let shards = if **shard == *ANY_SHARD { self.width } else { 1 };
+        let queue = Queue::new(self.limits.rate, shards, now);
+        self.queues.insert(id, queue);
         id
+    }
+
+    /// So many shards are open.
+    pub(crate) fn widen(&mut self, shards: usize, now: Instant) {
+        self.width = shards;
+        let rate = self.limits.rate;
+        if let Some(id) = self.names.get(ANY_SHARD).copied() {
+            self.with(id, now, false, |queue| queue.widen(rate, shards, now));
+        }
     }
 
     /// Changes a queue, and keeps the indexes right. A queue that was free or ready before keeps its
@@ -343,7 +358,7 @@ impl<T: Item> Filling<T> {
             // What is larger than a request, or than a shard's share of it, goes all the same.
             let too_large = !self.batch.is_empty() && self.size + next > limits.size;
             self.misfits += usize::from(too_large);
-            let too_much = share > 0 && share + next > SHARD_SHARE;
+            let too_much = share > 0 && share + next > queue.share();
             if self.batch.len() >= limits.count || too_large || too_much {
                 break;
             }

@@ -2,23 +2,29 @@
 //! shard map.
 
 mod answers;
+mod distribution;
 pub(crate) mod isolate;
+mod ordering;
 mod reshard;
 
 use crate::collector::{Collector, Limits, Next};
 use crate::deadlines::Deadlines;
 use crate::error::DeliveryError;
 use crate::lane::Lane;
+use crate::order::Order;
 use crate::quiet::Quiet;
 use crate::refresh::Refresher;
 use crate::rest::Rest;
+use crate::routing::ANY_SHARD;
 use crate::sealed::{Sealed, expires};
 use crate::sender::{Done, send};
 use crate::settings::Options;
 use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
+use crate::strategist::Strategist;
 use aggregation::{HashKey, IdentityReader, UserRecordRef};
 use aws::kinesis::Client;
+use distribution::Distribution;
 use isolate::{CaseId, Suspects};
 use runtime::Chance;
 use std::sync::Arc;
@@ -33,6 +39,7 @@ const EVENTS: usize = 512;
 
 /// The first put after this time makes us list the shards again, without evidence that they changed.
 const MAP_AGE: Duration = Duration::from_secs(600);
+pub(crate) use distribution::beginning;
 
 pub(crate) struct Engine {
     /// There from the start: the runtime may end before the engine ran at all.
@@ -52,6 +59,10 @@ pub(crate) struct Engine {
     patience: Rest,
     suspects: Suspects,
     refresher: Refresher,
+    strategist: Strategist,
+    distribution: Distribution,
+    /// What waits for its turn, where order is kept.
+    order: Order,
     /// Stored in a shard that the map does not know, and waiting for a newer map.
     misplaced: Vec<Misplaced>,
     evidence: Option<Evidence>,
@@ -95,14 +106,21 @@ impl Engine {
         maker: LaneMaker,
         options: Options,
         client: Client,
+        strategist: Strategist,
         chance: Chance,
         events: UnboundedReceiver<Event>,
     ) -> Self {
         let shared_asked = shared.map.load().asked;
+        let distribution = Distribution::new(&shared, &options, Instant::now());
+        let mut collector = Collector::new(Limits::new(&options), chance.fork());
+        collector.widen(shared.map.load().open_shards(), Instant::now());
         Self {
+            collector,
+            strategist,
+            distribution,
+            order: Order::default(),
             end: Some(End(Arc::clone(&shared))),
-            collector: Collector::new(Limits::new(&options), chance.fork()),
-            refresher: Refresher::new(client.clone(), Arc::clone(&shared.stream), chance.fork()),
+            refresher: Refresher::new(client.clone(), Arc::clone(&shared.target), chance.fork()),
             rest: Rest::new(Duration::from_millis(100), Duration::from_secs(2)),
             patience: Rest::new(Duration::from_secs(1), Duration::from_secs(30)),
             suspects: Suspects::default(),
@@ -134,6 +152,9 @@ impl Engine {
                 () = admission.idle(), if self.draining => break,
                 Some(done) = self.sends.join_next(), if !self.sends.is_empty() => self.done(done),
                 fetched = self.refresher.fetched() => self.fetched(fetched),
+                answered = self.strategist.answered() => {
+                    self.strategy_answered(answered, Instant::now());
+                }
                 _ = self.events.recv_many(&mut events, EVENTS) => {
                     let now = Instant::now();
                     events.drain(..).for_each(|event| self.event(event, now));
@@ -148,6 +169,7 @@ impl Engine {
     /// Does what is due, and says when something will be.
     fn work(&mut self, now: Instant) -> Option<Instant> {
         self.expire(now);
+        let strategy = self.distribute(now);
         self.seal_due(now);
         let outstanding = self.shared.ledger.admission.outstanding().records;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
@@ -160,9 +182,11 @@ impl Engine {
             .min();
         [
             sending,
+            strategy,
             self.deadlines.next(),
             self.collector.next_expiry(),
             self.suspects.next_expiry(self.options.ttl),
+            self.order.next_expiry(),
             expiry,
         ]
         .into_iter()
@@ -204,7 +228,7 @@ impl Engine {
         if self.deadlines.next().is_none_or(|next| next > now) {
             return;
         }
-        let until = now + self.maker.rules.hurry();
+        let until = now + self.maker.packed.hurry();
         for lane in self.deadlines.take_due(until) {
             match lane.seal_due(until, now) {
                 Ok(sealed) => self.enqueue(sealed, now),
@@ -216,6 +240,21 @@ impl Engine {
 
     /// Takes a Kinesis record to the queue of its shard, by the present map.
     fn enqueue(&mut self, mut sealed: Sealed, now: Instant) {
+        self.order.done(&mut sealed);
+        if !self.options.strict_ordering || sealed.order.arrived {
+            self.send_on(sealed, now);
+            return;
+        }
+        for sealed in self.order.arrive(sealed) {
+            self.send_on(sealed, now);
+        }
+    }
+
+    /// Takes a Kinesis record whose predecessors have come to the queue of its shard.
+    fn send_on(&mut self, sealed: Sealed, now: Instant) {
+        let Some(mut sealed) = self.within_limit(sealed) else {
+            return;
+        };
         match self.shared.map.load().place(&sealed) {
             Place::Shard(shard) => {
                 if sealed
@@ -224,16 +263,27 @@ impl Engine {
                 {
                     sealed.due = sealed.due.min(now);
                 }
+                sealed.to_any = &*shard == ANY_SHARD;
                 sealed.shard = Arc::clone(&shard);
-                self.collector.add(&shard, sealed, now);
+                let map = self.shared.map.load();
+                match map.range(&shard).filter(|_| self.orders()) {
+                    Some(range) => self.order.add(&shard, *range, sealed, self.options.ttl),
+                    None => self.collector.add(&shard, sealed, now),
+                }
             }
             Place::Several => self.take_apart(sealed, now),
+            Place::Waits => self.distribution.waiting.push(sealed),
+            Place::Nowhere => self.fail(sealed, DeliveryError::no_partition_key),
         }
     }
 
     /// Gives each record of an aggregate back to the lane of its shard; those whose time to live has
     /// passed fail.
     fn take_apart(&mut self, sealed: Sealed, now: Instant) {
+        if self.orders() {
+            self.part_in_order(sealed, now);
+            return;
+        }
         let attempts = Arc::new(sealed.attempts);
         let costs = sealed
             .content
@@ -266,6 +316,10 @@ impl Engine {
                 self.take_apart(sealed, now);
             }
         }
+        for sealed in self.order.take_expired(now) {
+            self.fail(sealed, DeliveryError::expired);
+        }
+        self.expire_waiting(now);
         if self.misplaced.is_empty() {
             return;
         }
@@ -282,6 +336,7 @@ impl Engine {
 
     /// Sends what may be sent. Says when there will be more, if time alone decides.
     fn dispatch(&mut self, now: Instant) -> Option<Instant> {
+        self.release(now);
         loop {
             if let Some(until) = self.rest.until(now).max(self.patience.until(now)) {
                 return Some(until);
@@ -326,7 +381,7 @@ impl Engine {
             .add(batch.iter().map(|sealed| sealed.size as u64).sum());
         self.sends.spawn(send(
             self.client.clone(),
-            Arc::clone(&self.shared.stream),
+            Arc::clone(&self.shared.target),
             batch,
             case,
         ));

@@ -62,6 +62,15 @@ pub enum BuildError {
     /// The spool cannot be opened.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// What was given for a stream is neither a name nor the ARN of a stream of the region, or `StreamId`
+    /// is not one.
+    #[error("{stream:?} is no stream to put to: {reason}")]
+    BadStream {
+        /// What was given.
+        stream: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is no tokio runtime to deliver on.
     #[error("a producer is built inside a tokio runtime; without one, by build_blocking")]
     NoRuntime,
@@ -159,6 +168,13 @@ pub enum PutError {
         /// The record that was not admitted.
         record: Box<Record>,
     },
+    /// The record has no partition key, and the stream places records by theirs, or is not known to
+    /// distribute them itself.
+    #[error("the record has no partition key, and the stream is not known to do without")]
+    NoPartitionKey {
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
 }
 
 impl PutError {
@@ -173,7 +189,8 @@ impl PutError {
             | Self::Spooled { record }
             | Self::TooLarge { record, .. }
             | Self::DataTooLarge { record, .. }
-            | Self::InvalidKey { record, .. } => *record,
+            | Self::InvalidKey { record, .. }
+            | Self::NoPartitionKey { record } => *record,
         }
     }
 }
@@ -258,6 +275,31 @@ pub enum DeliveryError {
         /// The record, if it was to be kept.
         record: Option<Box<Record>>,
     },
+    /// It has no partition key, and the stream turned out to place records by theirs: it was put before
+    /// that was known, or the stream was changed.
+    #[error("the record has no partition key, and the stream is not known to do without{}", last(.attempts))]
+    #[non_exhaustive]
+    NoPartitionKey {
+        /// What was tried.
+        attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
+    },
+    /// It is larger than the stream takes, which was not known when it was put.
+    #[error(
+        "the record takes {size} bytes with its partition key, more than the stream takes: {limit}"
+    )]
+    #[non_exhaustive]
+    TooLarge {
+        /// The record's size in bytes.
+        size: usize,
+        /// The stream's limit in bytes.
+        limit: usize,
+        /// What was tried.
+        attempts: Arc<Attempts>,
+        /// The record, if it was to be kept.
+        record: Option<Box<Record>>,
+    },
     /// The producer was closed, or its runtime ended, before there was an outcome. If a request was on
     /// its way, the record may have been stored.
     #[error("the producer was closed before delivery, after {} attempts", .attempts.count())]
@@ -290,6 +332,8 @@ impl DeliveryError {
             Self::Expired { attempts, .. }
             | Self::Throttled { attempts, .. }
             | Self::Rejected { attempts, .. }
+            | Self::NoPartitionKey { attempts, .. }
+            | Self::TooLarge { attempts, .. }
             | Self::Closed { attempts, .. }
             | Self::TimedOut { attempts, .. } => attempts,
         }
@@ -302,6 +346,8 @@ impl DeliveryError {
             Self::Expired { record, .. }
             | Self::Throttled { record, .. }
             | Self::Rejected { record, .. }
+            | Self::NoPartitionKey { record, .. }
+            | Self::TooLarge { record, .. }
             | Self::Closed { record, .. }
             | Self::TimedOut { record, .. } => record.as_deref(),
         }
@@ -317,7 +363,11 @@ impl DeliveryError {
         match self {
             Self::Expired { attempts, record }
             | Self::Throttled { attempts, record }
+            | Self::NoPartitionKey { attempts, record }
             | Self::Rejected {
+                attempts, record, ..
+            }
+            | Self::TooLarge {
                 attempts, record, ..
             }
             | Self::Closed { attempts, record }
@@ -336,6 +386,13 @@ impl DeliveryError {
 
     pub(crate) const fn throttled(attempts: Arc<Attempts>) -> Self {
         Self::Throttled {
+            attempts,
+            record: None,
+        }
+    }
+
+    pub(crate) const fn no_partition_key(attempts: Arc<Attempts>) -> Self {
+        Self::NoPartitionKey {
             attempts,
             record: None,
         }

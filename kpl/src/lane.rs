@@ -3,10 +3,11 @@
 use crate::admission::Seat;
 use crate::claims::{Claim, Claims, Fresh};
 use crate::deadlines::LaneKey;
+use crate::order::Turn;
 use crate::outcome::Span;
 use crate::record::Record;
 use crate::sealed::Sealed;
-use crate::settings::Options;
+use crate::settings::{Options, RECORD_LIMIT};
 use crate::slot::Slot;
 use crate::stats::Ledger;
 use aggregation::{
@@ -23,6 +24,8 @@ pub(crate) struct Rules {
     aggregation: bool,
     max_records: usize,
     max_size: usize,
+    /// `AggregationMaxSize`.
+    wished_size: usize,
     linger: Duration,
     /// For what should not wait the whole time: a Kinesis record that is full waits so long for others
     /// to share its request, and so do records that are put together again.
@@ -40,11 +43,43 @@ impl Rules {
             } else {
                 1
             },
-            max_size: options.aggregate_size,
+            max_size: options.aggregate_size.min(RECORD_LIMIT - 1),
+            wished_size: options.aggregate_size,
             linger: options.linger,
             hurry: (options.linger / 5).min(Duration::from_millis(50)),
             incarnation: None,
         }
+    }
+
+    /// The same for records that go alone.
+    pub(crate) fn single(&self) -> Self {
+        Self {
+            max_records: 1,
+            ..self.clone()
+        }
+    }
+
+    /// The same for records that go alone and never in an aggregate.
+    pub(crate) fn bare(&self) -> Self {
+        Self {
+            aggregation: false,
+            incarnation: None,
+            ..self.single()
+        }
+    }
+
+    /// The same where a Kinesis record has at most so many bytes; the outer partition key of an
+    /// aggregate takes one of them.
+    pub(crate) fn limited(&self, record_limit: usize) -> Self {
+        Self {
+            max_size: self.wished_size.min(record_limit - 1),
+            ..self.clone()
+        }
+    }
+
+    /// A record that is alone goes in an aggregate if a reader would take its data for one.
+    pub(crate) const fn wraps(&self) -> bool {
+        self.aggregation
     }
 
     pub(crate) const fn hurry(&self) -> Duration {
@@ -85,6 +120,8 @@ struct State {
     last_size: usize,
     /// Of the next record that is identified here; the lane is a series.
     number: u64,
+    /// How many aggregates were closed.
+    closed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +139,7 @@ struct Filling {
     identity: IdentityWriter,
     claims: Claims,
     span: Span,
+    keyless: bool,
     deadline: Instant,
 }
 
@@ -145,6 +183,7 @@ impl Lane {
             filling: None,
             last_size: 0,
             number: 0,
+            closed: 0,
         };
         Self {
             key,
@@ -155,6 +194,10 @@ impl Lane {
             ledger,
             state: Mutex::new(state),
         }
+    }
+
+    pub(crate) fn has_rules(&self, rules: &Arc<Rules>) -> bool {
+        Arc::ptr_eq(&self.rules, rules)
     }
 
     pub(crate) fn enter(&self, now: Instant) -> Entry<'_> {
@@ -195,6 +238,11 @@ impl Lane {
             state.stage = Stage::Retired;
         }
         state.seal(self, now)
+    }
+
+    /// How many aggregates were closed.
+    pub(crate) fn issued(&self) -> u64 {
+        self.state.lock().closed
     }
 
     /// The producer has ended: nothing more is appended, and what was open resolves as closed.
@@ -243,14 +291,22 @@ impl State {
         } else {
             filling.deadline
         };
-        Some(Sealed::new(
+        let mut sealed = Sealed::new(
             filling.aggregate,
             filling.claims,
             filling.span,
             Arc::clone(&lane.shard),
             lane.rules.aggregation,
             due,
-        ))
+        );
+        sealed.keyless = filling.keyless;
+        sealed.order.turn = Turn {
+            lane: lane.key,
+            serial: self.closed,
+            place: 0,
+        };
+        self.closed += 1;
+        Some(sealed)
     }
 }
 
@@ -281,6 +337,7 @@ impl Append<'_> {
         key: HashKey,
         claim: Claim,
     ) {
+        let id = id.filter(|_| self.lane.rules.incarnation.is_some());
         if let Some(claims) = self.place(record, id, key, true) {
             claims.adopt(claim);
         }
@@ -319,6 +376,7 @@ impl Append<'_> {
         if fits {
             let filling = self.state.filling.as_mut()?;
             filling.span.add(key);
+            filling.keyless |= record.partition_key.is_empty();
             if deadline < filling.deadline {
                 filling.deadline = deadline;
                 self.effects.deadline = Some(deadline);
@@ -332,6 +390,7 @@ impl Append<'_> {
             identity: IdentityWriter::default(),
             claims: Claims::new(Arc::clone(&self.lane.ledger)),
             span: Span::of(key),
+            keyless: record.partition_key.is_empty(),
             deadline,
         };
         // What is larger than an aggregate may be goes alone.

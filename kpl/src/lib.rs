@@ -33,7 +33,8 @@
 //!   denied) fail at once, or are waited out (`OnPermanentError`). Where the service refuses a request
 //!   for one bad record in it, that record fails alone.
 //! - A shard that takes nothing does not stop the records of others (`MaxBufferedPerShard`).
-//! - No order among records.
+//! - No order among records, unless `StrictOrdering` is set: then those of one hash key are stored in the
+//!   order of their admission.
 
 mod admission;
 mod ages;
@@ -48,14 +49,18 @@ mod error;
 mod lane;
 mod limiter;
 mod meters;
+mod order;
 mod outcome;
 mod patience;
 mod producer;
+mod producers;
 mod quiet;
 mod receipt;
 mod record;
+mod refill;
 mod refresh;
 mod rest;
+mod routing;
 mod sealed;
 mod sender;
 mod settings;
@@ -65,6 +70,7 @@ mod sink;
 mod slot;
 mod spool;
 mod stats;
+mod strategist;
 
 pub use aggregation::{HashKey, HashKeyError};
 pub use blocking::{BlockingBatchReceipt, BlockingProducer, BlockingReceipt};
@@ -73,6 +79,7 @@ pub use error::{
     BuildError, DeliveryError, InRuntime, PutAllError, PutAllReason, PutError, WaitError,
 };
 pub use producer::{CloseReport, Outstanding, Producer};
+pub use producers::{OpenError, Producers, ProducersBuilder, PutToError};
 pub use receipt::{BatchReceipt, BatchReport, Delivered, Receipt};
 pub use record::Record;
 pub use runtime::{Attempt, Attempts};

@@ -148,10 +148,18 @@ impl Bucket {
 }
 
 impl Limiter {
+    /// The pace of one shard.
+    #[cfg(test)]
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+        Self::of_shards(rate, 1, now)
+    }
+
+    /// The pace of so many shards together.
+    pub(crate) fn of_shards(rate: Rate, shards: usize, now: Instant) -> Self {
+        let shards = shards.max(1) as u64;
         Self {
-            bytes: Bucket::new(SHARD_BYTES, rate),
-            records: Bucket::new(SHARD_RECORDS, rate),
+            bytes: Bucket::new(SHARD_BYTES.saturating_mul(shards), rate),
+            records: Bucket::new(SHARD_RECORDS.saturating_mul(shards), rate),
             refilled: now,
             given: (rate == Rate::Adaptive).then(Given::default),
         }

@@ -3,6 +3,7 @@
 //! What is known of a shard is counted at the shard alone: readings add it up for the stream. A sample of
 //! 1 is a success and one of 0 a failure where the original has it so.
 
+use crate::routing::ANY_SHARD;
 use parking_lot::Mutex;
 use runtime::metrics::{Level, Metric, Unit};
 use runtime::{Counter, Gauge, Histogram, Metrics};
@@ -28,7 +29,7 @@ pub(crate) struct Meters {
     stream: String,
     shards: Mutex<BTreeMap<Arc<str>, Arc<ShardMeters>>>,
     /// Of records whose shard is not known.
-    pub(crate) nowhere: ShardMeters,
+    pub(crate) nowhere: Arc<ShardMeters>,
     pub(crate) received: Counter,
     pub(crate) pending: Gauge,
     pub(crate) request_time: Histogram,
@@ -82,7 +83,7 @@ impl Meters {
         let count = |name| detail(name, Unit::Count);
         Self {
             shards: Mutex::default(),
-            nowhere: ShardMeters::new(metrics, own),
+            nowhere: Arc::new(ShardMeters::new(metrics, own)),
             received: counter(count("UserRecordsReceived")),
             pending: metrics.gauge(count("UserRecordsPending"), own),
             request_time: histogram(detail("RequestTime", Unit::Milliseconds)),
@@ -101,6 +102,9 @@ impl Meters {
 
     /// Those of a shard, made on first use.
     pub(crate) fn shard(&self, id: &Arc<str>) -> Arc<ShardMeters> {
+        if **id == *ANY_SHARD {
+            return Arc::clone(&self.nowhere);
+        }
         let mut shards = self.shards.lock();
         if let Some(meters) = shards.get(id) {
             return Arc::clone(meters);
@@ -121,7 +125,7 @@ impl Meters {
     pub(crate) fn error(&self, code: &str, shard: Option<&Arc<str>>) {
         let metric = summary("ErrorsByCode", Unit::Count);
         let mut dimensions = vec![(CODE, code), (STREAM, self.stream.as_str())];
-        match shard {
+        match shard.filter(|id| ***id != *ANY_SHARD) {
             Some(id) => {
                 self.shard(id).all_errors.observe(1.0);
                 dimensions.push((SHARD, id));

@@ -114,13 +114,13 @@ pub(crate) fn of_landing(
     range: Option<&HashRange>,
     asked_since: bool,
 ) -> Landing {
-    // A consumer checks the range of aggregates alone; and where all keys are the first, which routed
-    // the record, they all belong where it was stored.
-    if !aggregated || span.low == span.high {
+    // A consumer checks the range of aggregates alone.
+    if !aggregated {
         return Landing::Delivered;
     }
     match range {
-        // The service stored it by its first key: a range without that key is not the shard's.
+        // A range without the first key, which routed it, is not the shard's, or the stream does not
+        // go by keys.
         Some(range) if range.contains(span.first) => {
             if span.lies_in(range) {
                 Landing::Delivered
@@ -187,9 +187,16 @@ mod tests {
             // Single records are never range-checked by a consumer.
             (false, span(60, 60, 60), None, false, Delivered),
             (false, span(60, 60, 60), Some(range(0, 9)), true, Delivered),
-            // One key belongs where the record was stored, whatever is known of that shard.
-            (true, span(60, 60, 60), None, false, Delivered),
-            (true, span(60, 60, 60), Some(range(0, 9)), true, Delivered),
+            // One key is no exception: streams that distribute records themselves ignore it.
+            (true, span(60, 60, 60), Some(child), false, Delivered),
+            (true, span(60, 60, 60), None, false, AskFirst),
+            (
+                true,
+                span(60, 60, 60),
+                Some(range(0, 9)),
+                true,
+                SendAllAgain,
+            ),
             // Every record inside: delivered, and not sent twice.
             (true, span(60, 50, 99), Some(child), false, Delivered),
             // One record outside: none may be acknowledged.

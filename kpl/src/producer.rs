@@ -63,7 +63,8 @@ pub struct Outstanding {
 }
 
 impl Producer {
-    /// Starts building a producer for a stream.
+    /// Starts building a producer for a stream, given by its name or by its ARN, which may be another
+    /// account's.
     pub fn builder(stream: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(stream.into())
     }
@@ -226,6 +227,10 @@ impl Producer {
             failed: stats.failed,
             abandoned: stats.abandoned,
         }
+    }
+
+    pub(crate) fn close_intake(&self) {
+        self.0.shared.close_intake();
     }
 
     /// What happened so far.

@@ -1,7 +1,6 @@
 //! A record to be put, and what makes it acceptable.
 
 use crate::error::PutError;
-use crate::settings::RECORD_LIMIT;
 use aggregation::{
     Aggregate, HashKey, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef, looks_like_aggregate,
 };
@@ -33,7 +32,9 @@ pub(crate) struct Wrapping {
 /// A user record.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Empty where `keyless`.
     pub(crate) partition_key: String,
+    pub(crate) keyless: bool,
     pub(crate) explicit_hash_key: Option<HashKey>,
     pub(crate) data: Bytes,
 }
@@ -43,6 +44,19 @@ impl Record {
     pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
         Self {
             partition_key: partition_key.into(),
+            keyless: false,
+            explicit_hash_key: None,
+            data: data.into(),
+        }
+    }
+
+    /// A record without a partition key, for a stream that distributes its records itself (record
+    /// distribution strategy `AUTO`). Other streams do not take it:
+    /// [`PutError::NoPartitionKey`](crate::PutError::NoPartitionKey).
+    pub fn without_key(data: impl Into<Bytes>) -> Self {
+        Self {
+            partition_key: String::new(),
+            keyless: true,
             explicit_hash_key: None,
             data: data.into(),
         }
@@ -56,10 +70,22 @@ impl Record {
         self
     }
 
-    /// The partition key.
+    /// The partition key; empty for a record without one.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         &self.partition_key
+    }
+
+    /// False for a record without a partition key.
+    #[must_use]
+    pub const fn has_key(&self) -> bool {
+        !self.keyless
+    }
+
+    /// The explicit hash key, if there is one.
+    #[must_use]
+    pub const fn hash_key_set(&self) -> Option<HashKey> {
+        self.explicit_hash_key
     }
 
     /// The data.
@@ -88,7 +114,12 @@ impl Record {
     }
 
     /// What is wrong with the record, if anything.
-    pub(crate) fn problem(&self, wrapping: Wrapping, data_limit: usize) -> Option<Problem> {
+    pub(crate) fn problem(
+        &self,
+        wrapping: Wrapping,
+        data_limit: usize,
+        record_limit: usize,
+    ) -> Option<Problem> {
         let key = self.partition_key.as_str();
         // Bytes are never fewer than UTF-16 units: the count is needed for long keys only.
         let units = if key.len() <= KEY_LIMIT {
@@ -96,7 +127,7 @@ impl Record {
         } else {
             key.encode_utf16().count()
         };
-        if units == 0 || units > KEY_LIMIT {
+        if (units == 0 && !self.keyless) || units > KEY_LIMIT {
             return Some(Problem::Key { length: units });
         }
         if self.data.len() > data_limit {
@@ -119,7 +150,8 @@ impl Record {
         } else if wrapping.look_alikes && looks_like_aggregate(&self.data) {
             size = size.max(Aggregate::new().size_with(&self.view()) + 1);
         }
-        (size > RECORD_LIMIT).then_some(Problem::Size { size })
+        let limit = record_limit;
+        (size > limit).then_some(Problem::Size { size, limit })
     }
 }
 
@@ -148,7 +180,10 @@ pub(crate) enum Problem {
     /// With its partition key.
     Size {
         size: usize,
+        limit: usize,
     },
+    /// It has no partition key, and the stream places records by theirs.
+    NoKey,
 }
 
 impl Problem {
@@ -161,11 +196,12 @@ impl Problem {
                 limit,
                 record,
             },
-            Self::Size { size } => PutError::TooLarge {
+            Self::Size { size, limit } => PutError::TooLarge {
                 size,
-                limit: RECORD_LIMIT,
+                limit,
                 record,
             },
+            Self::NoKey => PutError::NoPartitionKey { record },
         }
     }
 }
@@ -187,6 +223,7 @@ pub(crate) fn cost(record: &UserRecordRef<'_>, kept: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::RECORD_LIMIT;
 
     #[test]
     fn keys_and_sizes_at_their_limits() {
@@ -224,14 +261,18 @@ mod tests {
                 true,
                 Some(Problem::Size {
                     size: RECORD_LIMIT + 1,
+                    limit: RECORD_LIMIT,
                 }),
             ),
+            (Record::without_key("x"), true, None),
+            (Record::without_key(vec![0; RECORD_LIMIT]), true, None),
             (Record::new("k", wrapped.clone()), false, None),
             (
                 Record::new("k", wrapped.clone()),
                 true,
                 Some(Problem::Size {
                     size: wrapped.len() + 34,
+                    limit: RECORD_LIMIT,
                 }),
             ),
         ];
@@ -240,7 +281,7 @@ mod tests {
                 look_alikes,
                 all: false,
             };
-            let found = record.problem(wrapping, usize::MAX);
+            let found = record.problem(wrapping, usize::MAX, RECORD_LIMIT);
             assert_eq!(found, problem, "{record:?}");
         }
         // Envelope, headers and the longest tag.
@@ -250,13 +291,23 @@ mod tests {
         };
         let largest = RECORD_LIMIT - 76;
         let fits = Record::new("k", vec![0; largest]);
-        assert_eq!(fits.problem(all, usize::MAX), None);
+        assert_eq!(fits.problem(all, usize::MAX, RECORD_LIMIT), None);
         let size = RECORD_LIMIT + 1;
-        let too_large = Record::new("k", vec![0; largest + 1]).problem(all, usize::MAX);
-        assert_eq!(too_large, Some(Problem::Size { size }));
+        let too_large =
+            Record::new("k", vec![0; largest + 1]).problem(all, usize::MAX, RECORD_LIMIT);
+        assert_eq!(
+            too_large,
+            Some(Problem::Size {
+                size,
+                limit: RECORD_LIMIT
+            })
+        );
         let data = Problem::Data { size: 3, limit: 2 };
-        assert_eq!(Record::new("long", "xyz").problem(all, 2), Some(data));
-        assert_eq!(Record::new("long", "xyz").problem(all, 3), None);
+        assert_eq!(
+            Record::new("long", "xyz").problem(all, 2, 1_000),
+            Some(data)
+        );
+        assert_eq!(Record::new("long", "xyz").problem(all, 3, 1_000), None);
     }
 
     #[test]

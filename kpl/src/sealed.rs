@@ -1,6 +1,7 @@
 //! A Kinesis record that is ready to be sent, with the claims of the user records in it.
 
 use crate::claims::Claims;
+use crate::order::Ordered;
 use crate::outcome::Span;
 use aggregation::{
     AGGREGATE_PARTITION_KEY, Aggregate, FinishedAggregate, UserRecordRef, looks_like_aggregate,
@@ -22,6 +23,13 @@ pub(crate) struct Sealed {
     /// Sent as an aggregate. A single record goes as it is, unless a reader would take its data for an
     /// aggregate.
     pub(crate) aggregated: bool,
+    /// One of its records has no partition key.
+    pub(crate) keyless: bool,
+    /// Sent without a hash key, for the service to choose the shard.
+    pub(crate) to_any: bool,
+    /// The service refused it without a partition key, and the strategy was asked for again.
+    pub(crate) doubted: bool,
+    pub(crate) order: Ordered,
     /// Data and partition key, in bytes: what the service counts.
     pub(crate) size: usize,
     /// The payloads alone, in bytes.
@@ -60,6 +68,10 @@ impl Sealed {
             shard,
             due,
             aggregated,
+            keyless: false,
+            to_any: false,
+            doubted: false,
+            order: Ordered::default(),
             size,
             data_len,
             attempts: Attempts::default(),

@@ -33,9 +33,9 @@ pub(crate) async fn send(
             .map(|sealed| &sealed.content)
             .collect();
         FinishedAggregate::hash_many(&aggregates);
-        let hash_keys: Vec<String> = batch
+        let hash_keys: Vec<Option<String>> = batch
             .iter()
-            .map(|sealed| sealed.span.first.to_string())
+            .map(|sealed| (!sealed.to_any).then(|| sealed.span.first.to_string()))
             .collect();
         let contents: Vec<(&str, [&[u8]; 5])> = batch
             .iter()
@@ -49,7 +49,7 @@ pub(crate) async fn send(
             .zip(&hash_keys)
             .map(|((partition_key, data), hash_key)| PutRecordsEntry {
                 partition_key,
-                explicit_hash_key: Some(hash_key),
+                explicit_hash_key: hash_key.as_deref(),
                 data,
             })
             .collect();

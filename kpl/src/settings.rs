@@ -5,6 +5,7 @@ mod registry;
 pub use registry::SETTINGS;
 
 use crate::outcome::OnPermanent;
+use crate::routing::Strategy;
 use crate::spool::{SpoolOptions, SpoolSync};
 use runtime::settings::Source;
 use runtime::{Settings, SettingsError};
@@ -60,6 +61,15 @@ pub(crate) struct Options {
     pub(crate) patience: Option<Duration>,
     /// Where records are kept until they are resolved.
     pub(crate) spool: Option<SpoolOptions>,
+    /// What the stream's record distribution strategy is, until it is known.
+    pub(crate) strategy: Option<Strategy>,
+    /// How often it is asked for.
+    pub(crate) strategy_interval: Duration,
+    /// How long the first records wait for it.
+    pub(crate) strategy_wait: Duration,
+    pub(crate) stream_id: Option<String>,
+    /// Records of one hash key are stored in the order of their admission.
+    pub(crate) strict_ordering: bool,
     pub(crate) ttl: Duration,
     pub(crate) request_timeout: Duration,
 }
@@ -135,8 +145,7 @@ impl Options {
             aggregation: settings.bool("AggregationEnabled"),
             // Positions in an aggregate are 32-bit numbers.
             aggregate_count: size("AggregationMaxCount").min(0xffff_ffff),
-            // The outer partition key of an aggregate takes one byte of the service's limit.
-            aggregate_size: size("AggregationMaxSize").min(RECORD_LIMIT - 1),
+            aggregate_size: size("AggregationMaxSize"),
             request_count: size("CollectionMaxCount"),
             request_size: size("CollectionMaxSize").min(REQUEST_LIMIT),
             connection: Connection::read(settings),
@@ -168,6 +177,18 @@ impl Options {
                         .unwrap_or(SpoolSync::Always),
                     mark_every: time("SpoolMarkInterval"),
                 }),
+            strategy: match settings
+                .text("RecordDistributionStrategyDefault")
+                .as_deref()
+            {
+                Some("AUTO") => Some(Strategy::Auto),
+                Some("USER_PARTITION_KEY") => Some(Strategy::UserPartitionKey),
+                _ => None,
+            },
+            strategy_interval: time("DescribeStreamSummaryIntervalMs"),
+            strategy_wait: time("RecordDistributionStrategyWait"),
+            stream_id: settings.text("StreamId"),
+            strict_ordering: settings.bool("StrictOrdering"),
             ttl: time("RecordTtl"),
             request_timeout: time("RequestTimeout"),
         };
@@ -243,7 +264,7 @@ mod tests {
         let options = Options::read(&mut settings, false).unwrap();
         assert_eq!(
             (options.aggregate_size, options.request_size),
-            (1_048_575, 10_485_760)
+            (10_485_760, 10_485_760)
         );
     }
 

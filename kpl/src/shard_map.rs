@@ -2,10 +2,11 @@
 
 use crate::deadlines::LaneKey;
 use crate::lane::{Lane, Rules};
+use crate::routing::{ANY_SHARD, Keyless, Routing};
 use crate::sealed::Sealed;
 use crate::stats::Ledger;
 use aggregation::{HashKey, HashRange};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -15,21 +16,74 @@ const CLOSED_KEPT: usize = 1_024;
 /// What a list of shards said. Kept and used until a newer one replaces it.
 #[derive(Debug)]
 pub(crate) struct ShardMap {
-    /// By the end of their range; never empty.
+    /// By the end of their range; never empty. One for all where shards do not matter.
     lanes: Vec<Arc<Lane>>,
     first: Arc<Lane>,
+    /// The open shards, by the end of their range.
+    open: Arc<[Open]>,
+    /// How records are sent.
+    pub(crate) routing: Routing,
     /// The ranges of these shards, and of shards that earlier maps held.
-    ranges: BTreeMap<Arc<str>, HashRange>,
+    ranges: Ranges,
     /// When the list was asked for: it may lack what happened later.
     pub(crate) asked: Instant,
     next_key: LaneKey,
 }
 
+/// Ranges by shard.
+type Ranges = BTreeMap<Arc<str>, HashRange>;
+
+/// An open shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    shard: Arc<str>,
+    range: HashRange,
+}
+
 /// Makes the lanes of new shards.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneMaker {
-    pub(crate) rules: Arc<Rules>,
+    /// Of packed records.
+    pub(crate) packed: Arc<Rules>,
+    /// Of records that go alone.
+    pub(crate) single: Arc<Rules>,
+    /// Of records that go alone and never in an aggregate.
+    pub(crate) bare: Arc<Rules>,
     pub(crate) ledger: Arc<Ledger>,
+}
+
+impl LaneMaker {
+    pub(crate) fn new(rules: Rules, ledger: Arc<Ledger>) -> Self {
+        Self {
+            single: Arc::new(rules.single()),
+            bare: Arc::new(rules.bare()),
+            packed: Arc::new(rules),
+            ledger,
+        }
+    }
+
+    /// The same for records of at most so many bytes.
+    pub(crate) fn limited(&self, record_limit: usize) -> Self {
+        Self::new(self.packed.limited(record_limit), Arc::clone(&self.ledger))
+    }
+
+    /// True if a record that is alone and looks like an aggregate goes wrapped.
+    pub(crate) fn wraps(&self, routing: Routing) -> bool {
+        self.rules(routing).wraps()
+    }
+
+    /// True if records carry an identity.
+    pub(crate) fn identifies(&self, routing: Routing) -> bool {
+        self.rules(routing).incarnation.is_some()
+    }
+
+    const fn rules(&self, routing: Routing) -> &Arc<Rules> {
+        match routing {
+            Routing::Held | Routing::Packed => &self.packed,
+            Routing::Single => &self.single,
+            Routing::Doubted | Routing::Auto => &self.bare,
+        }
+    }
 }
 
 /// Why a list of shards is not a map.
@@ -46,17 +100,23 @@ pub(crate) enum BadList {
 pub(crate) enum Place {
     /// In this shard, all of it.
     Shard(Arc<str>),
-    /// In several shards: it must be taken apart.
+    /// In several shards, or it goes in another form: it must be taken apart.
     Several,
+    /// Nowhere, until it is known how records are sent.
+    Waits,
+    /// Nowhere: it has no partition key, and these decide.
+    Nowhere,
 }
 
 impl ShardMap {
     pub(crate) fn new(
         shards: &[aws::kinesis::Shard],
         asked: Instant,
+        routing: Routing,
         maker: &LaneMaker,
     ) -> Result<Self, BadList> {
-        Self::build(shards, asked, maker, None)
+        let (open, ranges) = read(shards, BTreeMap::new())?;
+        Self::build(open, ranges, asked, routing, maker, None)
     }
 
     /// The next map. Shards that stay open with the same range keep their lanes.
@@ -66,12 +126,21 @@ impl ShardMap {
         asked: Instant,
         maker: &LaneMaker,
     ) -> Result<Self, BadList> {
-        Self::build(shards, asked, maker, Some(self))
+        let (open, ranges) = read(shards, self.ranges.clone())?;
+        Self::build(open, ranges, asked, self.routing, maker, Some(self))
+    }
+
+    /// The same shards, sent to in another way.
+    pub(crate) fn reroute(&self, routing: Routing, maker: &LaneMaker) -> Result<Self, BadList> {
+        let (open, ranges) = (Arc::clone(&self.open), self.ranges.clone());
+        Self::build(open, ranges, self.asked, routing, maker, Some(self))
     }
 
     fn build(
-        shards: &[aws::kinesis::Shard],
+        open: Arc<[Open]>,
+        ranges: Ranges,
         asked: Instant,
+        routing: Routing,
         maker: &LaneMaker,
         before: Option<&Self>,
     ) -> Result<Self, BadList> {
@@ -81,47 +150,42 @@ impl ShardMap {
             .flat_map(|map| &map.lanes)
             .map(|lane| (lane.shard.as_ref(), lane))
             .collect();
-        let mut ranges = before.map(|map| map.ranges.clone()).unwrap_or_default();
-        let mut lanes = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let range = range(shard)?;
-            if !shard.is_open() {
-                ranges.insert(Arc::from(shard.shard_id.as_str()), range);
-                continue;
+        let rules = maker.rules(routing);
+        let mut lane = |shard: &Arc<str>, range: HashRange| match old.get(shard.as_ref()) {
+            Some(lane) if lane.range == range && lane.has_rules(rules) => Arc::clone(lane),
+            _ => {
+                next_key += 1;
+                let (shard, rules) = (Arc::clone(shard), Arc::clone(rules));
+                let ledger = Arc::clone(&maker.ledger);
+                Arc::new(Lane::new(next_key, shard, range, rules, ledger))
             }
-            let lane = match old.get(shard.shard_id.as_str()) {
-                Some(lane) if lane.range == range => Arc::clone(lane),
-                _ => {
-                    next_key += 1;
-                    let id = Arc::from(shard.shard_id.as_str());
-                    let (rules, ledger) = (Arc::clone(&maker.rules), Arc::clone(&maker.ledger));
-                    Arc::new(Lane::new(next_key, id, range, rules, ledger))
-                }
-            };
-            ranges.insert(Arc::clone(&lane.shard), range);
-            lanes.push(lane);
-        }
-        lanes.sort_by_key(|lane| (lane.range.end(), lane.range.start()));
+        };
+        let lanes: Vec<Arc<Lane>> = if routing.is_one_lane() {
+            vec![lane(&Arc::from(ANY_SHARD), HashRange::FULL)]
+        } else {
+            let shards = open.iter();
+            shards.map(|open| lane(&open.shard, open.range)).collect()
+        };
         let first = Arc::clone(lanes.first().ok_or(BadList::Empty)?);
-        // Ids grow with time: the smallest are the oldest.
-        let kept = lanes.len() + CLOSED_KEPT;
-        if ranges.len() > kept {
-            let open: std::collections::BTreeSet<&str> =
-                lanes.iter().map(|lane| lane.shard.as_ref()).collect();
-            let mut excess = ranges.len() - kept;
-            ranges.retain(|id, _| {
-                let goes = excess > 0 && !open.contains(id.as_ref());
-                excess -= usize::from(goes);
-                !goes
-            });
-        }
         Ok(Self {
             lanes,
             first,
+            open,
+            routing,
             ranges,
             asked,
             next_key,
         })
+    }
+
+    /// The names of the open shards.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.open.iter().map(|open| open.shard.as_ref()).collect()
+    }
+
+    /// How many shards are open.
+    pub(crate) fn open_shards(&self) -> usize {
+        self.open.len()
     }
 
     /// The place among the lanes of the shard that a hash key belongs to, and the lane. Total, as the
@@ -143,8 +207,7 @@ impl ShardMap {
 
     /// The lanes of `before` that this map does not hold.
     pub(crate) fn retired<'a>(&self, before: &'a Self) -> Vec<&'a Arc<Lane>> {
-        let held: std::collections::BTreeSet<LaneKey> =
-            self.lanes.iter().map(|lane| lane.key).collect();
+        let held: BTreeSet<LaneKey> = self.lanes.iter().map(|lane| lane.key).collect();
         before
             .lanes
             .iter()
@@ -159,14 +222,60 @@ impl ShardMap {
 
     /// Where a Kinesis record belongs by this map.
     pub(crate) fn place(&self, sealed: &Sealed) -> Place {
+        let alone = !sealed.aggregated;
+        match (self.routing, self.routing.keyless()) {
+            (Routing::Held, _) => return Place::Waits,
+            (Routing::Auto, _) if alone => return Place::Shard(Arc::clone(&self.first.shard)),
+            (Routing::Auto | Routing::Doubted, _) if !alone => return Place::Several,
+            (Routing::Single, _) if sealed.claims.records() > 1 => return Place::Several,
+            (_, Keyless::Waits) if sealed.keyless => return Place::Waits,
+            (_, Keyless::Refused) if sealed.keyless && alone => return Place::Nowhere,
+            (_, Keyless::Refused) if sealed.keyless => return Place::Several,
+            _ => {}
+        }
         let (at, lane) = self.find(sealed.span.first);
         let here = |key| self.find(key).0 == at;
-        if !sealed.aggregated || (here(sealed.span.low) && here(sealed.span.high)) {
+        if alone || (here(sealed.span.low) && here(sealed.span.high)) {
             Place::Shard(Arc::clone(&lane.shard))
         } else {
             Place::Several
         }
     }
+}
+
+/// The open shards of a list, and the ranges of its shards and those of earlier lists.
+fn read(
+    shards: &[aws::kinesis::Shard],
+    mut ranges: Ranges,
+) -> Result<(Arc<[Open]>, Ranges), BadList> {
+    let mut open = Vec::with_capacity(shards.len());
+    for listed in shards {
+        let range = range(listed)?;
+        let (shard, _) = ranges
+            .remove_entry(listed.shard_id.as_str())
+            .unwrap_or_else(|| (Arc::from(listed.shard_id.as_str()), range));
+        if listed.is_open() {
+            let shard = Arc::clone(&shard);
+            open.push(Open { shard, range });
+        }
+        ranges.insert(shard, range);
+    }
+    if open.is_empty() {
+        return Err(BadList::Empty);
+    }
+    open.sort_by_key(|open| (open.range.end(), open.range.start()));
+    // Ids grow with time: the smallest are the oldest.
+    let kept = open.len() + CLOSED_KEPT;
+    if ranges.len() > kept {
+        let present: BTreeSet<&str> = open.iter().map(|open| open.shard.as_ref()).collect();
+        let mut excess = ranges.len() - kept;
+        ranges.retain(|id, _| {
+            let goes = excess > 0 && !present.contains(id.as_ref());
+            excess -= usize::from(goes);
+            !goes
+        });
+    }
+    Ok((open.into(), ranges))
 }
 
 fn range(shard: &aws::kinesis::Shard) -> Result<HashRange, BadList> {
@@ -202,10 +311,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn maker() -> LaneMaker {
-        LaneMaker {
-            rules: Arc::new(Rules::new(&Options::default())),
-            ledger: ledger(),
-        }
+        LaneMaker::new(Rules::new(&Options::default()), ledger())
     }
 
     fn found(map: &ShardMap, key: u128) -> &str {
@@ -215,7 +321,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_hash_key_has_a_lane() {
         let list = [shard(2, 60, 80), shard(0, 0, 9), shard(1, 20, 59)];
-        let map = ShardMap::new(&list, Instant::now(), &maker()).unwrap();
+        let map = ShardMap::new(&list, Instant::now(), Routing::Packed, &maker()).unwrap();
         let table = [
             (0, 0),
             (9, 0),
@@ -234,7 +340,13 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn shards_that_stay_keep_their_lanes_and_those_that_go_are_remembered() {
         let (maker, now) = (maker(), Instant::now());
-        let before = ShardMap::new(&[shard(0, 0, 49), shard(1, 50, 99)], now, &maker).unwrap();
+        let before = ShardMap::new(
+            &[shard(0, 0, 49), shard(1, 50, 99)],
+            now,
+            Routing::Packed,
+            &maker,
+        )
+        .unwrap();
         let mut parent = shard(0, 0, 49);
         parent.ending_sequence_number = Some("9".to_owned());
         let list = [parent, shard(1, 50, 99), shard(2, 0, 24), shard(3, 25, 49)];
@@ -256,7 +368,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_made_anew_with_other_ranges_gets_new_lanes() {
         let (maker, now) = (maker(), Instant::now());
-        let before = ShardMap::new(&[shard(0, 0, 99)], now, &maker).unwrap();
+        let before = ShardMap::new(&[shard(0, 0, 99)], now, Routing::Packed, &maker).unwrap();
         let after = before
             .succeed(&[shard(0, 0, 49), shard(1, 50, 99)], now, &maker)
             .unwrap();
@@ -268,11 +380,14 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn lists_that_are_no_map() {
         let (maker, now) = (maker(), Instant::now());
-        assert_eq!(ShardMap::new(&[], now, &maker).unwrap_err(), BadList::Empty);
+        assert_eq!(
+            ShardMap::new(&[], now, Routing::Packed, &maker).unwrap_err(),
+            BadList::Empty
+        );
         let mut bad = shard(0, 0, 9);
         bad.hash_key_range.ending_hash_key = "ten".to_owned();
         assert!(matches!(
-            ShardMap::new(&[bad], now, &maker),
+            ShardMap::new(&[bad], now, Routing::Packed, &maker),
             Err(BadList::Range { .. })
         ));
     }
@@ -280,7 +395,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_memory_of_closed_shards_is_bounded() {
         let (maker, now) = (maker(), Instant::now());
-        let mut map = ShardMap::new(&[shard(0, 0, 9)], now, &maker).unwrap();
+        let mut map = ShardMap::new(&[shard(0, 0, 9)], now, Routing::Packed, &maker).unwrap();
         for n in 1..1_200 {
             map = map.succeed(&[shard(n, 0, 9)], now, &maker).unwrap();
         }

@@ -2,10 +2,12 @@
 
 use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
 use crate::claims::{Claim, Claims, Fresh};
+use crate::error::DeliveryError;
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::{self, Problem, Record, Wrapping};
+use crate::routing::Keyless;
 use crate::sealed::Sealed;
 use crate::shard_map::ShardMap;
 use crate::spool::SpoolDamage;
@@ -13,6 +15,7 @@ use crate::stats::Ledger;
 use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
@@ -35,7 +38,10 @@ pub(crate) enum Event {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The stream's name.
     pub(crate) stream: Arc<str>,
+    /// What the service is told: the stream's name or its ARN.
+    pub(crate) target: Arc<str>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) map: ArcSwap<ShardMap>,
     pub(crate) events: UnboundedSender<Event>,
@@ -45,6 +51,9 @@ pub(crate) struct Shared {
     pub(crate) idempotent: bool,
     /// The most that a user record's data may take, in bytes.
     pub(crate) user_record_size: usize,
+    /// The most that the stream takes for a record's data and partition key, in bytes, as far as it is
+    /// known.
+    pub(crate) record_limit: AtomicUsize,
     /// Records are kept until their outcome is known, to be given back with an error.
     pub(crate) keep_records: bool,
     /// How long a receipt waits.
@@ -60,11 +69,15 @@ pub(crate) struct Shared {
 impl Shared {
     /// What is wrong with a record, if anything.
     pub(crate) fn problem(&self, record: &Record) -> Option<Problem> {
+        if !record.has_key() && self.map.load().routing.keyless() == Keyless::Refused {
+            return Some(Problem::NoKey);
+        }
+        let limit = self.record_limit.load(Relaxed);
         let wrapping = Wrapping {
             look_alikes: self.aggregation,
             all: self.idempotent,
         };
-        record.problem(wrapping, self.user_record_size)
+        record.problem(wrapping, self.user_record_size, limit)
     }
 
     /// What a record is charged; never more than there is.
@@ -223,6 +236,10 @@ impl Shared {
         let key = record::hash_key(record);
         loop {
             let map = self.map.load();
+            if record.partition_key.is_empty() && map.routing.keyless() == Keyless::Refused {
+                claim.settle(&DeliveryError::no_partition_key(Arc::default()).into());
+                return;
+            }
             let (_, lane) = map.find(key);
             match lane.enter(now) {
                 Entry::Open(mut append) => {

@@ -1,6 +1,6 @@
 //! Requests, as pure functions to bytes.
 
-use super::types::{IteratorPosition, PutRecordsEntry, ShardFilter};
+use super::types::{IteratorPosition, NewStream, PutRecordsEntry, ShardFilter};
 use crate::encoding::{Encoding, Writer};
 
 fn members(encoding: Encoding, pairs: &[(&str, &str)]) -> Vec<u8> {
@@ -12,23 +12,85 @@ fn members(encoding: Encoding, pairs: &[(&str, &str)]) -> Vec<u8> {
     w.into_bytes()
 }
 
-pub(super) fn stream(encoding: Encoding, stream: &str) -> Vec<u8> {
-    members(encoding, &[("StreamName", stream)])
+/// The stream that a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// Its name or its ARN.
+    pub(super) stream: &'a str,
+    pub(super) id: Option<&'a str>,
 }
 
-pub(super) fn create_stream(encoding: Encoding, stream: &str, shards: u32) -> Vec<u8> {
+impl<'a> Target<'a> {
+    /// The member that a name or an ARN goes into. Names have no colon.
+    fn member(&self) -> (&'static str, &'a str) {
+        let name = if self.stream.contains(':') {
+            "StreamARN"
+        } else {
+            "StreamName"
+        };
+        (name, self.stream)
+    }
+
+    const fn members(&self) -> usize {
+        1 + self.id.is_some() as usize
+    }
+
+    fn write(&self, w: &mut Writer) {
+        let (name, stream) = self.member();
+        w.member(name, stream);
+        if let Some(id) = self.id {
+            w.member("StreamId", id);
+        }
+    }
+}
+
+pub(super) fn stream(encoding: Encoding, target: Target<'_>) -> Vec<u8> {
     let mut w = Writer::new(encoding);
-    w.map(2);
-    w.member("StreamName", stream);
-    w.text("ShardCount");
-    w.integer(u64::from(shards));
+    w.map(target.members());
+    target.write(&mut w);
     w.into_bytes()
 }
 
-pub(super) fn delete_stream(encoding: Encoding, stream: &str) -> Vec<u8> {
+pub(super) fn create_stream(encoding: Encoding, new: &NewStream<'_>) -> Vec<u8> {
     let mut w = Writer::new(encoding);
-    w.map(2);
-    w.member("StreamName", stream);
+    let optional = [
+        new.max_record_size_in_kib.is_some(),
+        new.record_distribution_strategy.is_some(),
+    ];
+    w.map(2 + optional.iter().filter(|there| **there).count());
+    w.member("StreamName", new.name);
+    match new.shards {
+        Some(shards) => {
+            w.text("ShardCount");
+            w.integer(u64::from(shards));
+        }
+        None => {
+            w.text("StreamModeDetails");
+            w.map(1);
+            w.member("StreamMode", "ON_DEMAND");
+        }
+    }
+    if let Some(kib) = new.max_record_size_in_kib {
+        w.text("MaxRecordSizeInKiB");
+        w.integer(u64::from(kib));
+    }
+    if let Some(strategy) = new.record_distribution_strategy {
+        w.member("RecordDistributionStrategy", strategy);
+    }
+    w.into_bytes()
+}
+
+pub(super) fn update_distribution(encoding: Encoding, arn: &str, strategy: &str) -> Vec<u8> {
+    members(
+        encoding,
+        &[("StreamARN", arn), ("RecordDistributionStrategy", strategy)],
+    )
+}
+
+pub(super) fn delete_stream(encoding: Encoding, target: Target<'_>) -> Vec<u8> {
+    let mut w = Writer::new(encoding);
+    w.map(1 + target.members());
+    target.write(&mut w);
     w.text("EnforceConsumerDeletion");
     w.boolean(true);
     w.into_bytes()
@@ -43,12 +105,12 @@ pub(super) fn list_streams(encoding: Encoding, after: Option<&str>) -> Vec<u8> {
 
 pub(super) fn list_shards(
     encoding: Encoding,
-    stream: &str,
+    target: Target<'_>,
     filter: Option<&ShardFilter>,
 ) -> Vec<u8> {
     let mut w = Writer::new(encoding);
-    w.map(1 + usize::from(filter.is_some()));
-    w.member("StreamName", stream);
+    w.map(target.members() + usize::from(filter.is_some()));
+    target.write(&mut w);
     if let Some(filter) = filter {
         w.text("ShardFilter");
         match filter {
@@ -86,14 +148,14 @@ pub(super) fn list_shards_next(encoding: Encoding, token: &str) -> Vec<u8> {
 
 pub(super) fn split_shard(
     encoding: Encoding,
-    stream: &str,
+    target: Target<'_>,
     shard: &str,
     new_starting_hash_key: &str,
 ) -> Vec<u8> {
     members(
         encoding,
         &[
-            ("StreamName", stream),
+            target.member(),
             ("ShardToSplit", shard),
             ("NewStartingHashKey", new_starting_hash_key),
         ],
@@ -102,14 +164,14 @@ pub(super) fn split_shard(
 
 pub(super) fn merge_shards(
     encoding: Encoding,
-    stream: &str,
+    target: Target<'_>,
     shard: &str,
     adjacent: &str,
 ) -> Vec<u8> {
     members(
         encoding,
         &[
-            ("StreamName", stream),
+            target.member(),
             ("ShardToMerge", shard),
             ("AdjacentShardToMerge", adjacent),
         ],
@@ -118,7 +180,7 @@ pub(super) fn merge_shards(
 
 pub(super) fn put_records(
     encoding: Encoding,
-    stream: &str,
+    target: Target<'_>,
     entries: &[PutRecordsEntry<'_>],
 ) -> Vec<u8> {
     // Names of members, lengths and an explicit hash key take about 90 bytes an entry.
@@ -127,26 +189,29 @@ pub(super) fn put_records(
         .iter()
         .map(|e| PER_ENTRY + e.partition_key.len() + e.data.iter().map(|s| s.len()).sum::<usize>())
         .sum();
-    let mut w = Writer::with_capacity(encoding, payload + PER_ENTRY + stream.len());
-    w.map(2);
-    w.member("StreamName", stream);
+    let mut w = Writer::with_capacity(encoding, payload + PER_ENTRY + target.stream.len());
+    w.map(1 + target.members());
+    target.write(&mut w);
     w.text("Records");
     w.array(entries.len());
     for entry in entries {
-        w.map(2 + usize::from(entry.explicit_hash_key.is_some()));
+        let keyed = !entry.partition_key.is_empty();
+        w.map(1 + usize::from(keyed) + usize::from(entry.explicit_hash_key.is_some()));
         w.text("Data");
         w.bytes(entry.data);
         if let Some(hash_key) = entry.explicit_hash_key {
             w.member("ExplicitHashKey", hash_key);
         }
-        w.member("PartitionKey", entry.partition_key);
+        if keyed {
+            w.member("PartitionKey", entry.partition_key);
+        }
     }
     w.into_bytes()
 }
 
 pub(super) fn get_shard_iterator(
     encoding: Encoding,
-    stream: &str,
+    target: Target<'_>,
     shard: &str,
     position: &IteratorPosition,
 ) -> Vec<u8> {
@@ -158,8 +223,8 @@ pub(super) fn get_shard_iterator(
         IteratorPosition::AfterSequenceNumber(_) => ("AFTER_SEQUENCE_NUMBER", 1),
     };
     let mut w = Writer::new(encoding);
-    w.map(3 + further);
-    w.member("StreamName", stream);
+    w.map(2 + target.members() + further);
+    target.write(&mut w);
     w.member("ShardId", shard);
     w.member("ShardIteratorType", kind);
     match position {
@@ -191,6 +256,16 @@ mod tests {
     use Encoding::{Cbor, Json};
     use runtime::time::from_epoch_millis;
 
+    const S: Target<'static> = Target {
+        stream: "s",
+        id: None,
+    };
+
+    const ARN: Target<'static> = Target {
+        stream: "arn:aws:kinesis:r:1:stream/s",
+        id: Some("i"),
+    };
+
     /// CBOR's diagnostic notation, by the decoder's own author.
     fn shown(body: &[u8]) -> String {
         minicbor::display(body).to_string()
@@ -216,7 +291,7 @@ mod tests {
         let segments: [&[u8]; 3] = [b"\x01\x02", b"", b"\x03"];
         let entries = entries(&segments);
         assert_eq!(
-            shown(&put_records(Cbor, "s", &entries)),
+            shown(&put_records(Cbor, S, &entries)),
             r#"{"StreamName": "s", "Records": [{"Data": h'01 02 03', "ExplicitHashKey": "0", "PartitionKey": "a"}, {"Data": h'', "PartitionKey": "b"}]}"#
         );
     }
@@ -227,7 +302,7 @@ mod tests {
         assert_eq!(
             shown(&get_shard_iterator(
                 Cbor,
-                "s",
+                S,
                 "shardId-1",
                 &IteratorPosition::AtTimestamp(at)
             )),
@@ -235,7 +310,7 @@ mod tests {
         );
         let filter = ShardFilter::FromTimestamp(at);
         assert_eq!(
-            shown(&list_shards(Cbor, "s", Some(&filter))),
+            shown(&list_shards(Cbor, S, Some(&filter))),
             r#"{"StreamName": "s", "ShardFilter": {"Type": "FROM_TIMESTAMP", "Timestamp": 1(1234)}}"#
         );
         assert_eq!(shown(&list_shards_next(Cbor, "t")), r#"{"NextToken": "t"}"#);
@@ -254,14 +329,53 @@ mod tests {
     #[test]
     fn every_request_is_one_whole_item_in_both_encodings() {
         type Request = fn(Encoding) -> Vec<u8>;
-        let cases: [(Request, &str); 20] = [
-            (|e| stream(e, "s"), r#"{"StreamName":"s"}"#),
+        let cases: [(Request, &str); 25] = [
+            (|e| stream(e, S), r#"{"StreamName":"s"}"#),
             (
-                |e| create_stream(e, "s", 4),
+                |e| stream(e, ARN),
+                r#"{"StreamARN":"arn:aws:kinesis:r:1:stream/s","StreamId":"i"}"#,
+            ),
+            (
+                |e| list_shards(e, ARN, Some(&ShardFilter::AtLatest)),
+                r#"{"StreamARN":"arn:aws:kinesis:r:1:stream/s","StreamId":"i","ShardFilter":{"Type":"AT_LATEST"}}"#,
+            ),
+            (
+                |e| {
+                    put_records(
+                        e,
+                        ARN,
+                        &[PutRecordsEntry {
+                            partition_key: "",
+                            explicit_hash_key: None,
+                            data: &[b"\x01"],
+                        }],
+                    )
+                },
+                r#"{"StreamARN":"arn:aws:kinesis:r:1:stream/s","StreamId":"i","Records":[{"Data":"AQ=="}]}"#,
+            ),
+            (
+                |e| update_distribution(e, "a", "AUTO"),
+                r#"{"StreamARN":"a","RecordDistributionStrategy":"AUTO"}"#,
+            ),
+            (
+                |e| {
+                    create_stream(
+                        e,
+                        &NewStream {
+                            max_record_size_in_kib: Some(10_240),
+                            record_distribution_strategy: Some("AUTO"),
+                            ..NewStream::on_demand("s")
+                        },
+                    )
+                },
+                r#"{"StreamName":"s","StreamModeDetails":{"StreamMode":"ON_DEMAND"},"MaxRecordSizeInKiB":10240,"RecordDistributionStrategy":"AUTO"}"#,
+            ),
+            (
+                |e| create_stream(e, &NewStream::provisioned("s", 4)),
                 r#"{"StreamName":"s","ShardCount":4}"#,
             ),
             (
-                |e| delete_stream(e, "s"),
+                |e| delete_stream(e, S),
                 r#"{"StreamName":"s","EnforceConsumerDeletion":true}"#,
             ),
             (|e| list_streams(e, None), "{}"),
@@ -269,56 +383,56 @@ mod tests {
                 |e| list_streams(e, Some("s")),
                 r#"{"ExclusiveStartStreamName":"s"}"#,
             ),
-            (|e| list_shards(e, "s", None), r#"{"StreamName":"s"}"#),
+            (|e| list_shards(e, S, None), r#"{"StreamName":"s"}"#),
             (
-                |e| list_shards(e, "s", Some(&ShardFilter::AtLatest)),
+                |e| list_shards(e, S, Some(&ShardFilter::AtLatest)),
                 r#"{"StreamName":"s","ShardFilter":{"Type":"AT_LATEST"}}"#,
             ),
             (
-                |e| list_shards(e, "s", Some(&ShardFilter::AtTrimHorizon)),
+                |e| list_shards(e, S, Some(&ShardFilter::AtTrimHorizon)),
                 r#"{"StreamName":"s","ShardFilter":{"Type":"AT_TRIM_HORIZON"}}"#,
             ),
             (
-                |e| list_shards(e, "s", Some(&ShardFilter::FromTrimHorizon)),
+                |e| list_shards(e, S, Some(&ShardFilter::FromTrimHorizon)),
                 r#"{"StreamName":"s","ShardFilter":{"Type":"FROM_TRIM_HORIZON"}}"#,
             ),
             (
-                |e| list_shards(e, "s", Some(&ShardFilter::AtTimestamp(at()))),
+                |e| list_shards(e, S, Some(&ShardFilter::AtTimestamp(at()))),
                 r#"{"StreamName":"s","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1700000000.007}}"#,
             ),
             (
-                |e| list_shards(e, "s", Some(&ShardFilter::AfterShardId("a".to_owned()))),
+                |e| list_shards(e, S, Some(&ShardFilter::AfterShardId("a".to_owned()))),
                 r#"{"StreamName":"s","ShardFilter":{"Type":"AFTER_SHARD_ID","ShardId":"a"}}"#,
             ),
             (|e| list_shards_next(e, "t"), r#"{"NextToken":"t"}"#),
             (
-                |e| split_shard(e, "s", "a", "1"),
+                |e| split_shard(e, S, "a", "1"),
                 r#"{"StreamName":"s","ShardToSplit":"a","NewStartingHashKey":"1"}"#,
             ),
             (
-                |e| merge_shards(e, "s", "a", "b"),
+                |e| merge_shards(e, S, "a", "b"),
                 r#"{"StreamName":"s","ShardToMerge":"a","AdjacentShardToMerge":"b"}"#,
             ),
             (
-                |e| put_records(e, "s", &entries(&[b"\x01\x02", b"", b"\x03"])),
+                |e| put_records(e, S, &entries(&[b"\x01\x02", b"", b"\x03"])),
                 r#"{"StreamName":"s","Records":[{"Data":"AQID","ExplicitHashKey":"0","PartitionKey":"a"},{"Data":"","PartitionKey":"b"}]}"#,
             ),
             (
-                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::Latest),
+                |e| get_shard_iterator(e, S, "a", &IteratorPosition::Latest),
                 r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"LATEST"}"#,
             ),
             (
-                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::TrimHorizon),
+                |e| get_shard_iterator(e, S, "a", &IteratorPosition::TrimHorizon),
                 r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"TRIM_HORIZON"}"#,
             ),
             (
-                |e| get_shard_iterator(e, "s", "a", &IteratorPosition::AtTimestamp(at())),
+                |e| get_shard_iterator(e, S, "a", &IteratorPosition::AtTimestamp(at())),
                 r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1700000000.007}"#,
             ),
             (
                 |e| {
                     let after = IteratorPosition::AfterSequenceNumber("49".to_owned());
-                    get_shard_iterator(e, "s", "a", &after)
+                    get_shard_iterator(e, S, "a", &after)
                 },
                 r#"{"StreamName":"s","ShardId":"a","ShardIteratorType":"AFTER_SEQUENCE_NUMBER","StartingSequenceNumber":"49"}"#,
             ),

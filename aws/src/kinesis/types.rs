@@ -7,7 +7,8 @@ use std::time::SystemTime;
 /// request's body, so that a payload is copied once on its way out.
 #[derive(Debug, Clone, Copy)]
 pub struct PutRecordsEntry<'a> {
-    /// 1 to 256 characters.
+    /// 1 to 256 characters. Empty: the record goes without one, which a stream takes that distributes
+    /// records itself, and no other.
     pub partition_key: &'a str,
     /// A decimal number below 2^128; `None` = the MD5 of the partition key decides.
     pub explicit_hash_key: Option<&'a str>,
@@ -150,6 +151,56 @@ pub struct GetRecordsOutput {
     pub child_shards: Vec<ChildShard>,
     /// Bytes of the response's body: what a reader's budget is charged.
     pub body_bytes: usize,
+}
+
+/// A stream to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewStream<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many shards it has; `None` = the service decides, by demand.
+    pub shards: Option<u32>,
+    /// The largest record that it takes, in KiB: 1,024 (the default) to 10,240.
+    pub max_record_size_in_kib: Option<u32>,
+    /// `AUTO` or `USER_PARTITION_KEY` (the default), with [`NewStream::on_demand`] alone.
+    pub record_distribution_strategy: Option<&'a str>,
+}
+
+impl<'a> NewStream<'a> {
+    /// A stream with so many shards.
+    #[must_use]
+    pub const fn provisioned(name: &'a str, shards: u32) -> Self {
+        Self {
+            shards: Some(shards),
+            ..Self::on_demand(name)
+        }
+    }
+
+    /// A stream whose shards the service decides about.
+    #[must_use]
+    pub const fn on_demand(name: &'a str) -> Self {
+        Self {
+            name,
+            shards: None,
+            max_record_size_in_kib: None,
+            record_distribution_strategy: None,
+        }
+    }
+
+    /// The same with another bound on its records' size, in KiB.
+    #[must_use]
+    pub const fn max_record_size_in_kib(mut self, kib: u32) -> Self {
+        self.max_record_size_in_kib = Some(kib);
+        self
+    }
+
+    /// The same with that distribution of its records: `AUTO` or `USER_PARTITION_KEY`.
+    #[must_use]
+    pub const fn record_distribution_strategy(mut self, strategy: &'a str) -> Self {
+        self.record_distribution_strategy = Some(strategy);
+        self
+    }
 }
 
 /// The state of a stream.

@@ -1,8 +1,10 @@
 //! Whose turn it is.
 
+use super::pool::Member;
 use super::shares::{Queues, Shares};
 use super::{Charge, Demand, Permit, Seat};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::Waker;
 
 /// How often a caller that names several shards is passed over because another of them lacks room than
@@ -13,6 +15,8 @@ const TURNS: u8 = 8;
 pub(super) struct State {
     pub(super) closed: bool,
     pub(super) bound: Charge,
+    /// The place in a pool that other streams share.
+    pub(super) member: Option<Arc<Member>>,
     pub(super) used: Charge,
     pub(super) admitted: u64,
     pub(super) epoch: u64,
@@ -52,6 +56,7 @@ impl State {
         Self {
             closed: false,
             bound,
+            member: None,
             used: Charge::default(),
             admitted: 0,
             epoch: 1,
@@ -65,6 +70,22 @@ impl State {
         }
     }
 
+    /// There is room in the whole, and it is taken in the pool.
+    fn takes(&self, charge: Charge) -> bool {
+        self.used.plus(charge).within(self.bound)
+            && self
+                .member
+                .as_ref()
+                .is_none_or(|member| member.take(charge))
+    }
+
+    fn gives(&self, charge: Charge) {
+        if let Some(member) = &self.member {
+            member.give(charge);
+        }
+    }
+
+    /// Admits what was taken.
     fn admit(&mut self, demand: &Demand) {
         self.used = self.used.plus(demand.total);
         self.shares.add(demand);
@@ -82,6 +103,9 @@ impl State {
         }
         if !self.queues.is_empty() {
             return self.admit_past_others(demand);
+        }
+        if !self.takes(demand.total) {
+            return None;
         }
         self.admit(demand);
         self.present += demand.total.records;
@@ -164,7 +188,7 @@ impl State {
                 .or_else(|| waiting.demand.parts().find(|part| lacks(*part)));
             match lacking {
                 Some((at, _)) => self.pass_over(ticket, at, &mut held),
-                None if self.used.plus(waiting.demand.total).within(self.bound) => {
+                None if self.takes(waiting.demand.total) => {
                     wake.extend(self.grant(ticket));
                 }
                 None => return,
@@ -200,6 +224,7 @@ impl State {
     pub(super) fn abandon(&mut self, ticket: u64) -> bool {
         if let Some((demand, epoch)) = self.granted.remove(&ticket) {
             self.used = self.used.minus(demand.total);
+            self.gives(demand.total);
             let records = demand.total.records;
             self.admitted = self.admitted.saturating_sub(records as u64);
             for (seat, part) in demand.parts() {
@@ -218,6 +243,7 @@ impl State {
     /// Gives back what was admitted. True when an epoch has emptied by it.
     pub(super) fn release(&mut self, permit: Permit) -> bool {
         self.used = self.used.minus(permit.charge);
+        self.gives(permit.charge);
         self.shares.remove(permit.seat, permit.charge);
         self.leave(permit.epoch, permit.charge.records)
     }

@@ -89,6 +89,40 @@ impl ProducerBuilder {
         self.put("ConnectTimeout", bound)
     }
 
+    /// How often the stream's record distribution strategy and record limit are asked for while records are
+    /// put (`DescribeStreamSummaryIntervalMs`, at least 1 ms, default 300 s).
+    pub fn describe_stream_summary_interval(self, interval: Duration) -> Self {
+        self.put("DescribeStreamSummaryIntervalMs", interval)
+    }
+
+    /// What the stream's record distribution strategy is until it is known
+    /// (`RecordDistributionStrategyDefault`): `AUTO` or `USER_PARTITION_KEY`. `UNSET`, the default: the
+    /// first records wait for it ([`record_distribution_strategy_wait`]).
+    ///
+    /// [`record_distribution_strategy_wait`]: ProducerBuilder::record_distribution_strategy_wait
+    pub fn record_distribution_strategy_default(self, strategy: &str) -> Self {
+        self.set("RecordDistributionStrategyDefault", strategy)
+    }
+
+    /// How long the first records wait until the stream's record distribution strategy is known
+    /// (`RecordDistributionStrategyWait`, to 60 s, default 5 s). Then they go alone, with partition key and
+    /// hash key, which is right whatever it is.
+    pub fn record_distribution_strategy_wait(self, wait: Duration) -> Self {
+        self.put("RecordDistributionStrategyWait", wait)
+    }
+
+    /// The stream's id, sent along with its name or ARN (`StreamId`). The service reserves it for later.
+    pub fn stream_id(self, id: &str) -> Self {
+        self.put("StreamId", id)
+    }
+
+    /// Stores records of one hash key in the order of their admission (`StrictOrdering`, default false): of
+    /// each shard one Kinesis record is on its way at a time, so a shard takes one
+    /// (`AggregationMaxSize`) in each round trip.
+    pub fn strict_ordering(self, on: bool) -> Self {
+        self.put("StrictOrdering", on)
+    }
+
     /// Fails records at the first throttling answer (`FailIfThrottled`, default false).
     pub fn fail_if_throttled(self, on: bool) -> Self {
         self.put("FailIfThrottled", on)

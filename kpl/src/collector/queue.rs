@@ -12,6 +12,8 @@ pub(super) struct Queue<T> {
     /// The oldest first, so that what is tried again goes before what is new.
     items: BTreeMap<(Instant, u64), T>,
     size: usize,
+    /// How many shards stand behind it: several where the service chooses among them.
+    shards: usize,
     /// When the first of them is to be sent.
     due: Option<Instant>,
     pub(super) limiter: Limiter,
@@ -52,16 +54,29 @@ impl Times {
 }
 
 impl<T: Item> Queue<T> {
-    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+    pub(super) fn new(rate: Rate, shards: usize, now: Instant) -> Self {
         Self {
             items: BTreeMap::new(),
             size: 0,
+            shards,
             due: None,
-            limiter: Limiter::new(rate, now),
+            limiter: Limiter::of_shards(rate, shards, now),
             rest: Rest::new(Duration::from_millis(50), Duration::from_secs(2)),
             served: 0,
             times: None,
         }
+    }
+
+    /// So many shards stand behind it from now on.
+    pub(super) fn widen(&mut self, rate: Rate, shards: usize, now: Instant) {
+        if std::mem::replace(&mut self.shards, shards) != shards {
+            self.limiter = Limiter::of_shards(rate, shards, now);
+        }
+    }
+
+    /// What it may take of a request, in bytes.
+    pub(super) const fn share(&self) -> usize {
+        SHARD_SHARE.saturating_mul(self.shards)
     }
 
     pub(super) fn add(&mut self, item: T, id: u64) {
@@ -104,7 +119,7 @@ impl<T: Item> Queue<T> {
         let paced = now.checked_add(self.limiter.wait(first.size(), now))?;
         let free = self.rest.until(now).map_or(paced, |until| until.max(paced));
         let ready = match self.due {
-            Some(due) if self.size < SHARD_SHARE => free.max(due),
+            Some(due) if self.size < self.share() => free.max(due),
             _ => free,
         };
         Some(Times {

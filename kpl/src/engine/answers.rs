@@ -67,7 +67,14 @@ impl Engine {
         for sealed in &mut batch {
             self.attempted(sealed, started, ended, Some((&code, &message)));
         }
+        let doubtful = |sealed: &Sealed| sealed.keyless && !sealed.doubted;
         match (failure, case) {
+            (Failure::Isolate(_), _) if batch.iter().any(doubtful) => {
+                if let Some(case) = case {
+                    self.suspects.cleared(case, false);
+                }
+                self.refused_without_key(batch, ended);
+            }
             (Failure::Isolate(kind), _) => {
                 let refusal = Refusal {
                     kind,
@@ -92,6 +99,18 @@ impl Engine {
     fn is_back(&mut self) {
         self.rest.succeeded();
         self.patience.succeeded();
+    }
+
+    /// A request with records that have no partition key was refused as invalid: the stream may not take
+    /// them any more. They wait until the strategy is known again, their neighbours go without them.
+    fn refused_without_key(&mut self, batch: Vec<Sealed>, now: Instant) {
+        self.keyless_refused(now);
+        for mut sealed in batch {
+            let records = u64::from(sealed.claims.records());
+            self.shared.ledger.meters.retried.add(records);
+            sealed.doubted |= sealed.keyless;
+            self.enqueue(sealed, now);
+        }
     }
 
     fn answered(
@@ -123,9 +142,13 @@ impl Engine {
                     shard.kinesis_records_put.observe(1.0);
                     shard.kinesis_bytes_put.observe(bytes(sealed.size));
                     shard.all_errors.observe(0.0);
-                    if *sealed.shard == *shard_id {
+                    if sealed.to_any || *sealed.shard == *shard_id {
                         self.attempted(&mut sealed, started, ended, None);
-                        let shard = Arc::clone(&sealed.shard);
+                        let shard = if sealed.to_any {
+                            shard_id.into()
+                        } else {
+                            Arc::clone(&sealed.shard)
+                        };
                         self.deliver(sealed, shard, sequence_number);
                     } else {
                         let shard = shard_id;
@@ -195,15 +218,26 @@ impl Engine {
         }
     }
 
-    pub(super) fn fail(&self, sealed: Sealed, error: impl FnOnce(Arc<Attempts>) -> DeliveryError) {
+    pub(super) fn fail(
+        &mut self,
+        mut sealed: Sealed,
+        error: impl FnOnce(Arc<Attempts>) -> DeliveryError,
+    ) {
         self.observe_retries(&sealed);
+        self.order.done(&mut sealed);
         sealed
             .claims
             .settle(&error(Arc::new(sealed.attempts)).into());
     }
 
-    pub(super) fn deliver(&self, sealed: Sealed, shard_id: Arc<str>, sequence_number: String) {
+    pub(super) fn deliver(
+        &mut self,
+        mut sealed: Sealed,
+        shard_id: Arc<str>,
+        sequence_number: String,
+    ) {
         self.observe_retries(&sealed);
+        self.order.done(&mut sealed);
         let shard = self.shared.ledger.meters.shard(&shard_id);
         shard.user_bytes_put.observe(bytes(sealed.data_len));
         sealed.claims.settle(&Verdict::Delivered {

@@ -2,13 +2,12 @@
 //! its neighbours are delivered.
 
 use super::Engine;
-use crate::claims::Claims;
 use crate::error::DeliveryError;
-use crate::outcome::Span;
 use crate::record::hash_key;
+use crate::refill::Refill;
 use crate::sealed::Sealed;
 use crate::shared::Shared;
-use aggregation::Aggregate;
+use aggregation::IdentityReader;
 use aws::ErrorKind;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -145,6 +144,16 @@ impl Engine {
         now: Instant,
     ) {
         let id = self.suspects.refused(case, batch.len());
+        if self.options.strict_ordering
+            && let ([single], Some(id)) = (&batch[..], id)
+            && single.claims.records() > 1
+        {
+            self.suspects.cleared(id, false);
+            for sealed in batch {
+                self.halve_in_order(sealed, now);
+            }
+            return;
+        }
         let half = batch.len() / 2;
         let halves = match id {
             None => Err(batch),
@@ -176,7 +185,25 @@ impl Engine {
         }
     }
 
-    fn give_up(&self, batch: impl IntoIterator<Item = Sealed>, refusal: Refusal<'_>) {
+    /// Halves go one after the other, in their turns, each as a new case if it is refused too.
+    fn halve_in_order(&mut self, mut sealed: Sealed, now: Instant) {
+        self.order.done(&mut sealed);
+        let order = sealed.order;
+        match halve(sealed, &self.shared, now) {
+            Ok(halves) => {
+                let mut place = order.turn.place;
+                for mut half in halves.into_iter().flatten() {
+                    half.order = order;
+                    half.order.turn.place = place;
+                    place = place.saturating_add(half.claims.records());
+                    self.enqueue(half, now);
+                }
+            }
+            Err(single) => self.enqueue(*single, now),
+        }
+    }
+
+    fn give_up(&mut self, batch: impl IntoIterator<Item = Sealed>, refusal: Refusal<'_>) {
         for sealed in batch {
             self.fail(sealed, |attempts| DeliveryError::Rejected {
                 kind: refusal.kind,
@@ -204,23 +231,17 @@ fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 
         .collect();
     let claims = sealed.claims.take_apart(&attempts, costs);
     let mut all = sealed.content.records().zip(claims);
+    let mut identity = IdentityReader::default();
     let mut half = |records: usize| {
-        let mut aggregate = Aggregate::new();
-        let mut claims = Claims::new(Arc::clone(&shared.ledger));
-        let mut span: Option<Span> = None;
+        let mut part: Option<Refill> = None;
         for (record, claim) in all.by_ref().take(records) {
+            let id = identity.next(record.tags.iter().copied());
             let record = record.as_user_record();
             let key = hash_key(&record);
-            match &mut span {
-                Some(span) => span.add(key),
-                None => span = Some(Span::of(key)),
-            }
-            aggregate.push(&record);
-            claims.adopt(claim);
+            part.get_or_insert_with(|| Refill::new(&shared.ledger, key))
+                .push(&record, id, key, claim);
         }
-        let shard = Arc::clone(&sealed.shard);
-        let wrap = shared.aggregation;
-        span.map(|span| Sealed::new(aggregate, claims, span, shard, wrap, now))
+        part.map(|part| part.seal(&sealed.shard, shared.aggregation, now))
             .into_iter()
             .collect()
     };

@@ -5,6 +5,7 @@ use super::{Engine, Evidence, MAP_AGE, Misplaced};
 use crate::outcome::{self, Landing};
 use crate::refresh::Fetched;
 use crate::sealed::Sealed;
+use crate::shard_map::ShardMap;
 use aws::kinesis::Shard;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -31,13 +32,19 @@ impl Engine {
             map.range(shard),
             asked_since,
         );
-        if landing == Landing::AskFirst || !(foretold || asked_since) {
+        // No list of shards explains it.
+        let excluded = map.range(shard).is_some_and(|range| !range.contains(key));
+        let scatters = excluded && !sealed.aggregated;
+        if landing == Landing::AskFirst || !(scatters || foretold || asked_since) {
             self.evidence = Some(Evidence {
                 at: *ended,
                 key,
                 shard: shard.clone(),
             });
             self.refresher.start();
+        }
+        if excluded {
+            self.contradicted(*ended, Instant::now());
         }
         match landing {
             Landing::AskFirst => self.misplaced.push(misplaced),
@@ -106,27 +113,10 @@ impl Engine {
         let map = before
             .succeed(shards, asked, &self.maker)
             .map_err(|bad| bad.to_string())?;
-        let map = Arc::new(map);
-        let now = Instant::now();
         self.refresher.succeeded();
         self.look_at = asked + MAP_AGE;
-        // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
-        self.shared.map.store(Arc::clone(&map));
-        self.shared.ledger.admission.set_shards(map.lanes().len());
-        let retired = map.retired(&before);
-        if !retired.is_empty() {
-            let (closed, open) = (retired.len(), map.lanes().len());
-            tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
-        }
-        for lane in &retired {
-            self.shared.ledger.meters.retire(&lane.shard);
-            for sealed in self.collector.remove(&lane.shard) {
-                self.enqueue(sealed, now);
-            }
-            if let Some(sealed) = lane.retire(now) {
-                self.enqueue(sealed, now);
-            }
-        }
+        let map = Arc::new(map);
+        self.replace(&before, Arc::clone(&map), Instant::now());
         for misplaced in std::mem::take(&mut self.misplaced) {
             self.landed(misplaced);
         }
@@ -139,5 +129,34 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Puts a new map in the place of the present one, and moves what is queued.
+    pub(super) fn replace(&mut self, before: &ShardMap, map: Arc<ShardMap>, now: Instant) {
+        // First the new map, then the end of the old lanes: who finds a lane retired finds the new map.
+        self.shared.map.store(Arc::clone(&map));
+        self.shared.ledger.admission.set_shards(map.lanes().len());
+        self.collector.widen(map.open_shards(), now);
+        let retired = map.retired(before);
+        if !retired.is_empty() && map.routing == before.routing {
+            let (closed, open) = (retired.len(), map.lanes().len());
+            tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
+        }
+        let open = map.names();
+        for lane in &retired {
+            if !open.contains(&*lane.shard) {
+                self.shared.ledger.meters.retire(&lane.shard);
+            }
+            for sealed in self.collector.remove(&lane.shard) {
+                self.enqueue(sealed, now);
+            }
+            for sealed in self.order.remove(&lane.shard, &lane.range) {
+                self.enqueue(sealed, now);
+            }
+            if let Some(sealed) = lane.retire(now) {
+                self.enqueue(sealed, now);
+            }
+            self.await_rest(lane);
+        }
     }
 }

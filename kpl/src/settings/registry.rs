@@ -100,7 +100,6 @@ const METRICS: &str =
 const DAEMON: &str = "there is no daemon: the producer is part of the process.";
 const GLUE: &str = "there is no client of a schema registry here.";
 const PROXY: &str = "the producer connects directly, through no proxy.";
-const AUTO: &str = "every stream is taken for one that places records by their partition keys.";
 const JAVA: &str = "an object of Java, which the original cannot read from a file either: give the aws::Config a source of credentials.";
 
 /// All settings of a [`Producer`](crate::Producer), with the names, ranges and defaults of the Kinesis
@@ -123,7 +122,7 @@ pub const SETTINGS: Registry = Registry(&[
         "AggregationMaxSize",
         (64, 10_485_760),
         Some("51200"),
-        "Bytes of one aggregated Kinesis record, at the most; never above the service's limit of 1 MiB. A larger user record goes alone.",
+        "Bytes of one aggregated Kinesis record, at the most; never above what the stream takes for a record, which is 1 MiB unless it was set to more. A larger user record goes alone.",
     ),
     unset(
         "CaCertFile",
@@ -147,6 +146,12 @@ pub const SETTINGS: Registry = Registry(&[
         (100, 300_000),
         "6000",
         "How long to wait for a connection. When it is set beside an aws::Config, the producer makes connections of its own; when it is not, it uses the aws::Config's and their bound.",
+    ),
+    millis(
+        "DescribeStreamSummaryIntervalMs",
+        (1, LONG_MAX),
+        "300000",
+        "How often the stream's record distribution strategy and record limit are asked for while records are put, with 10 percent of jitter. Needs the permission kinesis:DescribeStreamSummary.",
     ),
     switch(
         "FailIfThrottled",
@@ -197,7 +202,7 @@ pub const SETTINGS: Registry = Registry(&[
         "MaxUserRecordSize",
         (64, 10_485_760),
         Some("1048576"),
-        "Bytes of a user record's data, at the most; a larger one is not admitted. Data and partition key together have the service's limit of 1 MiB besides.",
+        "Bytes of a user record's data, at the most; a larger one is not admitted. Data and partition key together have the stream's limit besides, 1 MiB unless it was set to more.",
     ),
     Setting {
         name: "OnPermanentError",
@@ -210,6 +215,18 @@ pub const SETTINGS: Registry = Registry(&[
         (1, LONG_MAX),
         None,
         "Percent of a shard's 1 MiB and 1,000 records per second that this producer sends to it, at the most: a fixed cap (the original's default is 150). Unset: as much as the shard gives, found by its throttling; several producers share a shard so.",
+    ),
+    Setting {
+        name: "RecordDistributionStrategyDefault",
+        kind: Kind::OneOf(&["UNSET", "AUTO", "USER_PARTITION_KEY"]),
+        default: Some("UNSET"),
+        meaning: "What the stream's record distribution strategy is until it is known; nothing waits for it then. USER_PARTITION_KEY also stands where the permission to ask is missing; without it, records are not aggregated there.",
+    },
+    millis(
+        "RecordDistributionStrategyWait",
+        (0, 60_000),
+        "5000",
+        "How long the first records wait until the stream's record distribution strategy is known. Then they go alone, with partition key and hash key, which is right whatever it is.",
     ),
     millis(
         "RecordMaxBufferedTime",
@@ -262,6 +279,16 @@ pub const SETTINGS: Registry = Registry(&[
         default: Some("always"),
         meaning: "When spooled records are flushed to the disk itself: always (before put says admitted: a power loss loses nothing), so many milliseconds after the first that is not, or never. A crash of the process loses nothing with any.",
     },
+    unset(
+        "StreamId",
+        Kind::Text,
+        "The stream's id, sent along with its name or ARN. The service reserves it for later.",
+    ),
+    switch(
+        "StrictOrdering",
+        "false",
+        "Records of one hash key are stored in the order of their admission: of each shard one Kinesis record is on its way at a time, and after a split or a merge the children wait for it. A record that fails leaves a gap; one whose answer got lost may be stored again before those behind it, or after them if the service carries out a request that was given up. Costs a round trip for each Kinesis record of a shard. No order on streams that distribute their records themselves.",
+    ),
     millis(
         "UserRecordTimeoutInMillis",
         (0, LONG_MAX),
@@ -285,7 +312,6 @@ pub const SETTINGS: Registry = Registry(&[
         "credentials are looked up again before they expire; nobody polls for them.",
     ),
     idle("DaemonHealthCheckTimeoutMs", DAEMON),
-    idle("DescribeStreamSummaryIntervalMs", AUTO),
     idle(
         "EnableCoreDumps",
         "core files are the process' own matter: `ulimit -c`.",
@@ -316,7 +342,6 @@ pub const SETTINGS: Registry = Registry(&[
     idle("ProxyPassword", PROXY),
     idle("ProxyPort", PROXY),
     idle("ProxyUserName", PROXY),
-    idle("RecordDistributionStrategyDefault", AUTO),
     idle(
         "StsEndpoint",
         "the original has not used it since 1.0.5; roles are the aws::Config's matter.",

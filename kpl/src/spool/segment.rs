@@ -138,6 +138,7 @@ fn read_record(file: &Bytes, at: usize) -> Option<(Record, usize)> {
     let (key, data) = rest.split_at_checked(key)?;
     let record = Record {
         partition_key: std::str::from_utf8(key).ok()?.to_owned(),
+        keyless: key.is_empty(),
         explicit_hash_key,
         // A copy: the record must not keep the whole segment in memory.
         data: Bytes::copy_from_slice(data),

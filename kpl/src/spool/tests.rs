@@ -13,6 +13,7 @@ use tempfile::TempDir;
 fn record(n: u64) -> Record {
     Record {
         partition_key: format!("key-{n}"),
+        keyless: false,
         explicit_hash_key: n
             .is_multiple_of(3)
             .then(|| aggregation::HashKey::new(u128::from(n))),

@@ -32,6 +32,8 @@ pub(crate) struct Done {
     pub(crate) waited: u64,
     pub(crate) refused_full: u64,
     pub(crate) flushes: u64,
+    /// Records without a partition key that were not admitted.
+    pub(crate) refused: u64,
 }
 
 enum Pending {
@@ -47,6 +49,9 @@ impl Caller {
             4..9 => format!("key-{}", self.chance.next_u64()),
             _ => "ж".repeat(1 + self.chance.index(256)),
         };
+        if self.chance.happens(self.setup.keyless) {
+            return kpl::Record::without_key(format!("{}/{number}/", self.name).into_bytes());
+        }
         let size = match self.chance.below(20) {
             0 => self.chance.index(60_000),
             1..6 => self.chance.index(600),
@@ -60,7 +65,9 @@ impl Caller {
         let mut data = format!("{}/{number}/{poison}", self.name).into_bytes();
         data.resize(data.len() + size, b'.');
         // Without aggregation such a payload goes as it is, and a consumer does expand it.
-        let data = if self.setup.aggregation && self.chance.happens(0.03) {
+        // Where the service distributes the records, it goes as it is.
+        let look_alike = self.setup.aggregation && !self.setup.on_demand;
+        let data = if look_alike && self.chance.happens(0.03) {
             aggregated(&data)
         } else {
             Bytes::from(data)
@@ -107,9 +114,11 @@ pub(crate) async fn live(caller: Caller) -> Done {
             1..8 => tokio::time::sleep(Duration::from_millis(caller.chance.below(2_000))).await,
             8..11 => {
                 let count = 1 + caller.chance.below(45);
-                let batch: Vec<kpl::Record> = (0..count)
+                let mut batch: Vec<kpl::Record> = (0..count)
                     .map(|_| caller.record(next(&mut number)))
                     .collect();
+                // Some without a key would make the whole batch unacceptable.
+                batch.retain(kpl::Record::has_key);
                 let admitted = Instant::now();
                 match caller.producer.put_all(batch.clone()).await {
                     Ok(receipt) => {
@@ -134,6 +143,10 @@ pub(crate) async fn live(caller: Caller) -> Done {
                 match caller.producer.try_put(record.clone()) {
                     Ok(receipt) => {
                         pending.push((Instant::now(), Pending::One(record, receipt)));
+                    }
+                    Err(PutError::NoPartitionKey { record: back }) => {
+                        assert!(!back.has_key() && *back == record);
+                        done.refused += 1;
                     }
                     Err(refused) => {
                         let full = matches!(refused, PutError::Full { .. });
@@ -161,6 +174,10 @@ pub(crate) async fn live(caller: Caller) -> Done {
                     Ok(Ok(receipt)) => {
                         done.waited += u64::from(begin != Instant::now());
                         pending.push((Instant::now(), Pending::One(record, receipt)));
+                    }
+                    Ok(Err(PutError::NoPartitionKey { record: back })) => {
+                        assert!(!back.has_key() && *back == record);
+                        done.refused += 1;
                     }
                     Ok(Err(refused)) => {
                         assert!(matches!(refused, PutError::Closed { .. }), "{refused}");

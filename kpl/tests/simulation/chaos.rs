@@ -1,6 +1,7 @@
 //! What goes wrong: faults that strike once, outages, splits and merges.
 
-use crate::world::STREAM;
+use crate::world::{STREAM, STREAM_ARN};
+use aws::kinesis::Client;
 use local::{Fault, FaultAction, Local, ShardInfo};
 use runtime::Chance;
 use std::time::Duration;
@@ -11,6 +12,8 @@ pub(crate) struct Damage {
     pub(crate) reshards: u64,
     /// Requests took effect whose answers got lost: their records may be stored twice.
     pub(crate) lost_answers: u64,
+    /// How often the record distribution strategy was changed.
+    pub(crate) switches: u64,
     /// Codes of permanent errors that were answered.
     pub(crate) permanent: Vec<&'static str>,
 }
@@ -29,23 +32,32 @@ fn error(status: u16, code: &str) -> FaultAction {
     }
 }
 
-pub(crate) async fn live(local: Local, chance: Chance) -> Damage {
+/// `admin`: a client for streams on demand, whose strategy is changed by it.
+pub(crate) async fn live(local: Local, chance: Chance, admin: Option<Client>) -> Damage {
     let mut damage = Damage::default();
     let lose_answers = chance.happens(0.5);
     let permanent = chance.happens(0.2);
     let rounds = chance.below(25);
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(chance.below(2_000))).await;
-        let operation = if chance.happens(0.85) {
-            "PutRecords"
-        } else {
-            "ListShards"
+        let operation = match chance.below(20) {
+            0..2 => "ListShards",
+            2..4 => "DescribeStreamSummary",
+            _ => "PutRecords",
         };
         let nth = 1 + chance.below(4);
         let add = |action| {
             local.faults().add(Fault::nth(operation, nth, action));
         };
         let every = 1 + chance.index(3);
+        if let Some(admin) = &admin
+            && chance.happens(0.3)
+        {
+            damage.switches += 1;
+            let strategy = ["AUTO", "USER_PARTITION_KEY"][chance.index(2)];
+            let switched = admin.update_record_distribution_strategy(STREAM_ARN, strategy);
+            switched.await.unwrap();
+        }
         match chance.below(14) {
             0 => add(error(500, "InternalFailure")),
             1 => add(error(503, "ServiceUnavailable")),

@@ -2,9 +2,10 @@
 
 use crate::callers::Record;
 use crate::chaos::Damage;
-use crate::support::{POISON, place, readable};
+use crate::support::{POISON, Place, place, readable};
 use crate::world::{Run, STREAM};
-use kpl::{Attempts, DeliveryError};
+use bytes::Bytes;
+use kpl::{Attempts, DeliveryError, HashKey};
 use local::Local;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &
         let attempts = match &record.outcome {
             Ok(at) => {
                 run.delivered += 1;
+                run.keyless_delivered += u64::from(!record.record.has_key());
                 let place = place(at);
                 let Some((key, data)) = read.get(&place) else {
                     panic!("acknowledged, but no consumer sees it: {record:?}")
@@ -40,6 +42,7 @@ pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &
         let wrong = |code: &Option<String>| code.as_deref() == Some(WRONG_SHARD);
         run.wrong_shard += u64::from(codes(attempts).any(wrong));
     }
+    order(&read, records, run);
     let mut seen: BTreeMap<_, u64> = BTreeMap::new();
     for (_, data) in read.into_values() {
         *seen.entry(data).or_default() += 1;
@@ -53,6 +56,48 @@ pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &
         for record in records.iter().filter(|record| record.outcome.is_ok()) {
             let times = seen.get(record.record.data());
             assert_eq!(times, Some(&1), "no answer got lost: {record:?}");
+        }
+    }
+}
+
+/// Order mode keeps order: of the records of one caller and one hash key, what a reader sees first of each
+/// comes in the order in which they were put. Streams that distribute records themselves have no order.
+fn order(read: &BTreeMap<Place, (String, Bytes)>, records: &[Record], run: &mut Run) {
+    let strict = records
+        .iter()
+        .filter(|r| r.setup.strict && !r.setup.on_demand);
+    let hash_key = |record: &kpl::Record| {
+        let key = record.partition_key();
+        let hashed = || HashKey::of_partition_key(key);
+        record.hash_key_set().unwrap_or_else(hashed)
+    };
+    let keys: BTreeMap<&Bytes, HashKey> = strict
+        .map(|r| (r.record.data(), hash_key(&r.record)))
+        .collect();
+    let mut places: Vec<(&Place, &Bytes)> = read
+        .iter()
+        .map(|(place, (_, data))| (place, data))
+        .collect();
+    // Sequence numbers grow from a parent to its children.
+    places.sort_by_key(|((_, number, sub), _)| (number.len(), number, *sub));
+    let mut first = BTreeSet::new();
+    let mut last: BTreeMap<(&[u8], HashKey), u64> = BTreeMap::new();
+    for (_, data) in places {
+        let Some(key) = keys.get(data) else { continue };
+        if !first.insert(data) {
+            continue;
+        }
+        // The data begins with the caller and a number.
+        let mut parts = data.split(|b| *b == b'/');
+        let (Some(caller), Some(number)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let Ok(number) = String::from_utf8_lossy(number).parse::<u64>() else {
+            continue;
+        };
+        if let Some(before) = last.insert((caller, *key), number) {
+            assert!(before < number, "{before} was stored before {number}");
+            run.ordered += 1;
         }
     }
 }
@@ -84,12 +129,18 @@ fn assert_true_reason(record: &Record, error: &DeliveryError, damage: &Damage, r
         DeliveryError::Rejected { code, attempts, .. } => {
             run.rejected += 1;
             assert!(!record.setup.wait_on_permanent, "{record:?}");
-            assert!(damage.permanent.contains(&code.as_str()), "{record:?}");
+            let keyless = !record.record.has_key() && code == "ValidationException";
+            let permanent = damage.permanent.contains(&code.as_str());
+            assert!(permanent || keyless, "{record:?}");
             assert_eq!(
                 codes(attempts).last(),
                 Some(&Some(code.clone())),
                 "{record:?}"
             );
+        }
+        DeliveryError::NoPartitionKey { .. } => {
+            run.keyless_failed += 1;
+            assert!(!record.record.has_key(), "{record:?}");
         }
         DeliveryError::Closed { .. } => run.closed += 1,
         other => panic!("{other:?}"),

@@ -4,8 +4,9 @@ use crate::callers::{self, Caller, Record};
 use crate::chaos::{self, Damage};
 use crate::check;
 use crate::support::{config_watched, endpoint};
+use aws::kinesis::{Client, NewStream};
 use kpl::Producer;
-use local::{Limits, Local, RequestSeen};
+use local::{Fault, FaultAction, Limits, Local, RequestSeen};
 use parking_lot::Mutex;
 use runtime::Chance;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) const STREAM: &str = "orders";
+pub(crate) const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
 
 /// How a producer is set up.
 #[derive(Debug, Clone)]
@@ -21,6 +23,11 @@ pub(crate) struct Setup {
     pub(crate) ttl: Duration,
     pub(crate) linger: Duration,
     pub(crate) aggregation: bool,
+    pub(crate) strict: bool,
+    /// The stream may distribute its records itself.
+    pub(crate) on_demand: bool,
+    /// The share of records without a partition key.
+    pub(crate) keyless: f64,
     pub(crate) fail_if_throttled: bool,
     /// Permanent errors are waited out.
     pub(crate) wait_on_permanent: bool,
@@ -56,6 +63,13 @@ pub(crate) struct Run {
     pub(crate) waited: u64,
     pub(crate) refused_full: u64,
     pub(crate) flushes: u64,
+    pub(crate) switches: u64,
+    /// Without a partition key: not admitted, failed, delivered.
+    pub(crate) refused: u64,
+    pub(crate) keyless_failed: u64,
+    pub(crate) keyless_delivered: u64,
+    /// Pairs of records of one caller and key whose order was kept.
+    pub(crate) ordered: u64,
     pub(crate) requests: u64,
     /// Each record's outcome, in the order of the callers.
     pub(crate) outcomes: Vec<String>,
@@ -79,6 +93,11 @@ impl Run {
         self.waited += other.waited;
         self.refused_full += other.refused_full;
         self.flushes += other.flushes;
+        self.switches += other.switches;
+        self.refused += other.refused;
+        self.keyless_failed += other.keyless_failed;
+        self.keyless_delivered += other.keyless_delivered;
+        self.ordered += other.ordered;
         self.requests += other.requests;
     }
 
@@ -99,6 +118,11 @@ impl Run {
             self.waited,
             self.refused_full,
             self.flushes,
+            self.switches,
+            self.refused,
+            self.keyless_failed,
+            self.keyless_delivered,
+            self.ordered,
         ];
         assert!(met.iter().all(|n| *n > 0), "not everything was met: {self}");
     }
@@ -110,7 +134,8 @@ impl fmt::Display for Run {
             f,
             "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} poisonous, {} closed; {} puts \
              cancelled, {} retries, {} duplicates, {} reshards, {} in a wrong shard, {} waited, {} \
-             refused for want of room, {} flushes, {} requests",
+             refused for want of room, {} flushes, {} switches of strategy, {} keyless not admitted, \
+             {} failed, {} delivered, {} in order, {} requests",
             self.admitted,
             self.delivered,
             self.expired,
@@ -126,6 +151,11 @@ impl fmt::Display for Run {
             self.waited,
             self.refused_full,
             self.flushes,
+            self.switches,
+            self.refused,
+            self.keyless_failed,
+            self.keyless_delivered,
+            self.ordered,
             self.requests,
         )
     }
@@ -135,7 +165,7 @@ fn pick<T: Clone>(chance: &Chance, choices: &[T]) -> T {
     choices[chance.index(choices.len())].clone()
 }
 
-fn setup(chance: &Chance) -> Setup {
+fn setup(chance: &Chance, on_demand: bool) -> Setup {
     let ms = Duration::from_millis;
     let ttl = pick(chance, &[ms(1_500), ms(5_000), ms(30_000), ms(120_000)]);
     let text = |name, value: u64| (name, value.to_string());
@@ -143,6 +173,9 @@ fn setup(chance: &Chance) -> Setup {
         ttl,
         linger: pick(chance, &[ms(0), ms(10), ms(100), ms(100), ms(1_000)]),
         aggregation: !chance.happens(0.15),
+        strict: chance.happens(0.3),
+        on_demand,
+        keyless: if on_demand { 0.2 } else { 0.01 },
         fail_if_throttled: chance.happens(0.1),
         wait_on_permanent: chance.happens(0.5),
         poison: chance.happens(0.1),
@@ -169,6 +202,27 @@ fn setup(chance: &Chance) -> Setup {
                     text("MinConnections", 1),
                 ],
             ),
+            text(
+                "DescribeStreamSummaryIntervalMs",
+                pick(chance, &[1_000, 10_000, 300_000]),
+            ),
+            text(
+                "RecordDistributionStrategyWait",
+                pick(chance, &[0, 100, 5_000]),
+            ),
+            (
+                "RecordDistributionStrategyDefault",
+                // On another stream AUTO would be wrong while it cannot be asked for.
+                pick(
+                    chance,
+                    if on_demand {
+                        &["UNSET", "AUTO", "USER_PARTITION_KEY"]
+                    } else {
+                        &["UNSET", "UNSET", "USER_PARTITION_KEY"]
+                    },
+                )
+                .to_owned(),
+            ),
         ],
     }
 }
@@ -180,6 +234,7 @@ async fn build(setup: &Setup, config: aws::Config, chance: &Chance) -> Option<Pr
         .record_ttl(setup.ttl)
         .record_max_buffered_time(setup.linger)
         .aggregation(setup.aggregation)
+        .strict_ordering(setup.strict)
         .fail_if_throttled(setup.fail_if_throttled)
         .wait_on_permanent_error(setup.wait_on_permanent)
         .max_buffered_records(setup.max_records)
@@ -225,14 +280,28 @@ async fn live(seed: u64) -> Run {
         Limits::Off
     };
     let local = endpoint(limits, seed);
-    local
-        .create_stream(STREAM, u32::try_from(1 + chance.below(4)).unwrap())
-        .unwrap();
+    let shards = u32::try_from(1 + chance.below(4)).unwrap();
+    let admin = Client::new(&config_watched(&local, 1, || ()));
+    let on_demand = chance.happens(0.4);
+    let new = if on_demand {
+        let strategy = pick(&chance, &["AUTO", "USER_PARTITION_KEY"]);
+        NewStream::on_demand(STREAM).record_distribution_strategy(strategy)
+    } else {
+        NewStream::provisioned(STREAM, shards)
+    };
+    admin.create(&new).await.unwrap();
+    let admin = on_demand.then_some(admin);
+    if chance.happens(0.2) {
+        let late = FaultAction::Delay(Duration::from_millis(chance.below(8_000)));
+        local
+            .faults()
+            .add(Fault::nth("DescribeStreamSummary", 1, late));
+    }
     let watched: Watched = Arc::default();
     let mut ends = Vec::new();
     let mut callers = Vec::new();
     for producer_id in 0..=chance.below(3) {
-        let setup = setup(&chance);
+        let setup = setup(&chance, on_demand);
         let watch = {
             let watched = Arc::clone(&watched);
             move || assert_bounded(&watched)
@@ -261,7 +330,7 @@ async fn live(seed: u64) -> Run {
         }
         ends.push((producer, ending, chance.below(30_000)));
     }
-    let damage = tokio::spawn(chaos::live(local.clone(), chance.fork()));
+    let damage = tokio::spawn(chaos::live(local.clone(), chance.fork(), admin));
     let mut run = Run::default();
     let ends: Vec<_> = ends
         .into_iter()
@@ -273,6 +342,7 @@ async fn live(seed: u64) -> Run {
         run.cancelled += done.cancelled;
         run.flushes += done.flushes;
         run.waited += done.waited;
+        run.refused += done.refused;
         run.refused_full += done.refused_full;
         records.extend(done.records);
     }
@@ -284,6 +354,7 @@ async fn live(seed: u64) -> Run {
     }
     let damage: Damage = damage.await.unwrap();
     run.reshards = damage.reshards;
+    run.switches = damage.switches;
     // Of dropped producers nobody can ask the numbers.
     if let Some(admitted) = admitted {
         assert_eq!(
