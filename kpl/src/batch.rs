@@ -14,6 +14,29 @@ use tokio::time::Instant;
 
 pub(crate) async fn put_all(
     shared: &Shared,
+    records: Vec<Record>,
+) -> Result<BatchReceipt, PutAllError> {
+    let prepared = shared.preparation.all(&shared.stream, records);
+    let (records, originals) = prepared.map_err(|(index, problem, records)| PutAllError {
+        reason: PutAllReason::Serializer {
+            index,
+            problem: problem.to_string(),
+        },
+        records,
+        admitted: None,
+    })?;
+    let put = put_prepared(shared, records).await;
+    put.map_err(|mut refused| {
+        if let Some(mut originals) = originals {
+            originals.drain(..originals.len() - refused.records.len());
+            refused.records = originals;
+        }
+        refused
+    })
+}
+
+async fn put_prepared(
+    shared: &Shared,
     mut records: Vec<Record>,
 ) -> Result<BatchReceipt, PutAllError> {
     let unacceptable = records

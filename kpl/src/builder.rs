@@ -6,8 +6,11 @@ use crate::admission::{Charge, Pool};
 use crate::engine::{Engine, beginning};
 use crate::error::BuildError;
 use crate::lane::Rules;
+use crate::prepare::{Preparation, Serializer};
 use crate::producer::Producer;
 use crate::refresh::{Fetched, fetch};
+#[cfg(feature = "compression")]
+use crate::settings::Compressed;
 use crate::settings::{Connection, Options, SETTINGS};
 use crate::shard_map::{LaneMaker, ShardMap};
 use crate::shared::Shared;
@@ -18,6 +21,7 @@ use arc_swap::ArcSwap;
 use aws::ErrorKind;
 use aws::kinesis::ShardFilter;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::runtime::Handle;
@@ -25,7 +29,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Collects what a producer needs; [`ProducerBuilder::build`] checks it all at once.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ProducerBuilder {
     stream: String,
@@ -34,6 +37,7 @@ pub struct ProducerBuilder {
     chance: Option<Chance>,
     settings: Settings,
     pool: Option<Arc<Pool>>,
+    serializer: Option<Arc<dyn Serializer>>,
 }
 
 impl ProducerBuilder {
@@ -45,6 +49,7 @@ impl ProducerBuilder {
             chance: None,
             settings: Settings::new(SETTINGS),
             pool: None,
+            serializer: None,
         }
     }
 
@@ -70,6 +75,12 @@ impl ProducerBuilder {
     /// The randomness of jitter. Default: drawn from that of the configuration.
     pub fn chance(mut self, chance: Chance) -> Self {
         self.chance = Some(chance);
+        self
+    }
+
+    /// What gets each record before it is put. Default: nothing.
+    pub fn serializer(mut self, serializer: impl Serializer + 'static) -> Self {
+        self.serializer = Some(Arc::new(serializer));
         self
     }
 
@@ -181,6 +192,13 @@ impl ProducerBuilder {
             keep_records: options.keep_records,
             patience: options.patience,
             runtime,
+            preparation: Preparation {
+                serializer: self.serializer,
+                #[cfg(feature = "compression")]
+                compression: options.compression.and_then(Compressed::of_records),
+            },
+            #[cfg(feature = "compression")]
+            compression: options.compression.and_then(Compressed::of_aggregates),
             spool_damage: spool
                 .as_ref()
                 .map(|(_, recovered)| recovered.damage.clone())
@@ -273,5 +291,14 @@ fn refusal(stream: &str, config: &aws::Config, source: aws::Error) -> BuildError
         ErrorKind::AccessDenied => BuildError::Denied { stream, source },
         ErrorKind::Credential => BuildError::Credentials { stream, source },
         _ => BuildError::Unavailable { stream, source },
+    }
+}
+
+impl fmt::Debug for ProducerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder")
+            .field("stream", &self.stream)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

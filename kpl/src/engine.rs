@@ -251,7 +251,12 @@ impl Engine {
     }
 
     /// Takes a Kinesis record whose predecessors have come to the queue of its shard.
-    fn send_on(&mut self, sealed: Sealed, now: Instant) {
+    #[cfg_attr(not(feature = "compression"), expect(unused_mut, reason = "compressed in place"))]
+    fn send_on(&mut self, mut sealed: Sealed, now: Instant) {
+        #[cfg(feature = "compression")]
+        if let Some(compression) = self.shared.compression {
+            sealed.compress(compression);
+        }
         let Some(mut sealed) = self.within_limit(sealed) else {
             return;
         };

@@ -1,8 +1,10 @@
 //! Errors: of building a producer, of putting a record, of delivering one.
 
+use crate::prepare::SerializeError;
 use crate::receipt::BatchReceipt;
 use crate::record::Record;
 use crate::spool::SpoolError;
+use bytes::Bytes;
 use runtime::{Attempts, SettingsError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +125,14 @@ pub enum PutError {
         /// The record that was not admitted.
         record: Box<Record>,
     },
+    /// The [`Serializer`](crate::Serializer) refused it, or it could not be compressed.
+    #[error("the record was not admitted: {source}")]
+    Serializer {
+        /// What the serializer said.
+        source: SerializeError,
+        /// The record that was not admitted.
+        record: Box<Record>,
+    },
     /// The record could not be written to the spool: a full disk, for instance.
     #[error("the record was not admitted: {source}")]
     Spool {
@@ -180,17 +190,31 @@ pub enum PutError {
 impl PutError {
     /// The record that was not admitted.
     #[must_use]
-    pub fn into_record(self) -> Record {
+    pub fn into_record(mut self) -> Record {
+        let nothing = Record::new(String::new(), Bytes::new());
+        std::mem::replace(self.record_mut(), nothing)
+    }
+
+    /// The same, giving back another record: the one that the caller gave.
+    pub(crate) fn giving_back(mut self, record: Option<Record>) -> Self {
+        if let Some(record) = record {
+            *self.record_mut() = record;
+        }
+        self
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
         match self {
             Self::Closed { record }
             | Self::Full { record }
             | Self::InRuntime { record }
+            | Self::Serializer { record, .. }
             | Self::Spool { record, .. }
             | Self::Spooled { record }
             | Self::TooLarge { record, .. }
             | Self::DataTooLarge { record, .. }
             | Self::InvalidKey { record, .. }
-            | Self::NoPartitionKey { record } => *record,
+            | Self::NoPartitionKey { record } => record,
         }
     }
 }
@@ -219,6 +243,14 @@ pub enum PutAllReason {
     /// [`BlockingProducer`](crate::BlockingProducer).
     #[error("{InRuntime}")]
     InRuntime,
+    /// The [`Serializer`](crate::Serializer) refused a record, or it could not be compressed.
+    #[error("record {index} of the batch: {problem}")]
+    Serializer {
+        /// The first such record's place in the batch, from 0.
+        index: usize,
+        /// What the serializer said.
+        problem: String,
+    },
     /// The records could not be written to the spool: a full disk, for instance.
     #[error("{problem}")]
     Spool {

@@ -52,6 +52,7 @@ mod meters;
 mod order;
 mod outcome;
 mod patience;
+mod prepare;
 mod producer;
 mod producers;
 mod quiet;
@@ -72,12 +73,13 @@ mod spool;
 mod stats;
 mod strategist;
 
-pub use aggregation::{HashKey, HashKeyError};
+pub use aggregation::{GlueCompression, GlueHeader, HashKey, HashKeyError};
 pub use blocking::{BlockingBatchReceipt, BlockingProducer, BlockingReceipt};
 pub use builder::ProducerBuilder;
 pub use error::{
     BuildError, DeliveryError, InRuntime, PutAllError, PutAllReason, PutError, WaitError,
 };
+pub use prepare::{GlueSerializer, SerializeError, Serializer};
 pub use producer::{CloseReport, Outstanding, Producer};
 pub use producers::{OpenError, Producers, ProducersBuilder, PutToError};
 pub use receipt::{BatchReceipt, BatchReport, Delivered, Receipt};

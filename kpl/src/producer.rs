@@ -93,6 +93,13 @@ impl Producer {
     /// Safe: a future dropped before it resolves has admitted nothing.
     pub async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
+        let (record, original) = shared.preparation.one(&shared.stream, record)?;
+        let put = self.put_prepared(record).await;
+        put.map_err(|refused| refused.giving_back(original))
+    }
+
+    async fn put_prepared(&self, record: Record) -> Result<Receipt, PutError> {
+        let shared = &self.0.shared;
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
@@ -123,6 +130,13 @@ impl Producer {
     /// [`PutError`], which gives the record back: as for [`Producer::put`], and [`PutError::Full`]. With
     /// a spool it is always [`PutError::Spooled`], because a write to disk has to be waited for.
     pub fn try_put(&self, record: Record) -> Result<Receipt, PutError> {
+        let shared = &self.0.shared;
+        let (record, original) = shared.preparation.one(&shared.stream, record)?;
+        let put = self.try_put_prepared(record);
+        put.map_err(|refused| refused.giving_back(original))
+    }
+
+    fn try_put_prepared(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));

@@ -30,6 +30,9 @@ pub(crate) struct Sealed {
     /// The service refused it without a partition key, and the strategy was asked for again.
     pub(crate) doubted: bool,
     pub(crate) order: Ordered,
+    /// The aggregate, compressed.
+    #[cfg(feature = "compression")]
+    envelope: Option<bytes::Bytes>,
     /// Data and partition key, in bytes: what the service counts.
     pub(crate) size: usize,
     /// The payloads alone, in bytes.
@@ -72,12 +75,39 @@ impl Sealed {
             to_any: false,
             doubted: false,
             order: Ordered::default(),
+            #[cfg(feature = "compression")]
+            envelope: None,
             size,
             data_len,
             attempts: Attempts::default(),
             oldest,
             since: oldest,
         }
+    }
+
+    /// Compresses the aggregate, unless it is or it would not become smaller.
+    #[cfg(feature = "compression")]
+    pub(crate) fn compress(&mut self, compression: aggregation::Compression) {
+        if !self.aggregated || self.envelope.is_some() {
+            return;
+        }
+        match aggregation::compress(compression, &self.content.to_bytes()) {
+            Ok(Some(envelope)) => {
+                self.size = envelope.len() + AGGREGATE_PARTITION_KEY.len();
+                self.envelope = Some(envelope.into());
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "an aggregate is sent uncompressed"),
+        }
+    }
+
+    /// What is sent of an aggregate.
+    pub(crate) fn segments(&self) -> [&[u8]; 5] {
+        #[cfg(feature = "compression")]
+        if let Some(envelope) = &self.envelope {
+            return [envelope, &[], &[], &[], &[]];
+        }
+        self.content.segments()
     }
 
     /// The one record in it, if that is sent as it is.

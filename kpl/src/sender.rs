@@ -41,7 +41,7 @@ pub(crate) async fn send(
             .iter()
             .map(|sealed| match sealed.alone() {
                 Some(record) => (record.partition_key, [record.data, &[], &[], &[], &[]]),
-                None => (AGGREGATE_PARTITION_KEY, sealed.content.segments()),
+                None => (AGGREGATE_PARTITION_KEY, sealed.segments()),
             })
             .collect();
         let entries: Vec<PutRecordsEntry<'_>> = contents

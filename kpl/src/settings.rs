@@ -7,6 +7,8 @@ pub use registry::SETTINGS;
 use crate::outcome::OnPermanent;
 use crate::routing::Strategy;
 use crate::spool::{SpoolOptions, SpoolSync};
+#[cfg(feature = "compression")]
+use aggregation::Compression;
 use runtime::settings::Source;
 use runtime::{Settings, SettingsError};
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) request_count: usize,
     /// Bytes of a request.
     pub(crate) request_size: usize,
+    #[cfg(feature = "compression")]
+    pub(crate) compression: Option<Compressed>,
     pub(crate) connection: Connection,
     pub(crate) fail_if_throttled: bool,
     /// Records carry an identity.
@@ -130,6 +134,56 @@ fn beside_a_config(settings: &mut Settings) {
     }
 }
 
+/// What is compressed, and how.
+#[cfg(feature = "compression")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compressed {
+    Records(Compression),
+    Aggregates(Compression),
+}
+
+#[cfg(feature = "compression")]
+impl Compressed {
+    fn read(settings: &Settings) -> Option<Self> {
+        let level = settings.integer("CompressionLevel");
+        let compression = match settings.text("Compression")?.as_str() {
+            "gzip" => Compression::Gzip(
+                level
+                    .and_then(|level| u32::try_from(level).ok())
+                    .unwrap_or(6),
+            ),
+            "zstd" => Compression::Zstd(
+                level
+                    .and_then(|level| i32::try_from(level).ok())
+                    .unwrap_or(3),
+            ),
+            _ => return None,
+        };
+        let aggregates = settings
+            .text("CompressionUnit")
+            .is_some_and(|unit| unit == "aggregate");
+        Some(if aggregates {
+            Self::Aggregates(compression)
+        } else {
+            Self::Records(compression)
+        })
+    }
+
+    pub(crate) const fn of_records(self) -> Option<Compression> {
+        match self {
+            Self::Records(compression) => Some(compression),
+            Self::Aggregates(_) => None,
+        }
+    }
+
+    pub(crate) const fn of_aggregates(self) -> Option<Compression> {
+        match self {
+            Self::Records(_) => None,
+            Self::Aggregates(compression) => Some(compression),
+        }
+    }
+}
+
 impl Options {
     /// Reads the settings, or reports every problem. `config_given`: there is an `aws::Config`.
     pub(crate) fn read(settings: &mut Settings, config_given: bool) -> Result<Self, SettingsError> {
@@ -148,6 +202,8 @@ impl Options {
             aggregate_size: size("AggregationMaxSize"),
             request_count: size("CollectionMaxCount"),
             request_size: size("CollectionMaxSize").min(REQUEST_LIMIT),
+            #[cfg(feature = "compression")]
+            compression: Compressed::read(settings),
             connection: Connection::read(settings),
             fail_if_throttled: settings.bool("FailIfThrottled"),
             idempotent: settings.bool("Idempotent"),
@@ -192,6 +248,14 @@ impl Options {
             ttl: time("RecordTtl"),
             request_timeout: time("RequestTimeout"),
         };
+        #[cfg(not(feature = "compression"))]
+        if settings
+            .text("Compression")
+            .is_some_and(|codec| codec != "none")
+        {
+            let reason = "the feature `compression` of the crate is not switched on";
+            settings.problem("Compression", reason.to_owned());
+        }
         if options.linger >= options.ttl {
             let reason = format!(
                 "{} ms is not shorter than RecordTtl ({} ms): every record would expire unsent",

@@ -5,6 +5,7 @@ use crate::claims::{Claim, Claims, Fresh};
 use crate::error::DeliveryError;
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
+use crate::prepare::Preparation;
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::{self, Problem, Record, Wrapping};
 use crate::routing::Keyless;
@@ -60,6 +61,11 @@ pub(crate) struct Shared {
     pub(crate) patience: Option<Duration>,
     /// Where delivery runs.
     pub(crate) runtime: Handle,
+    /// What is done to each record before it is admitted.
+    pub(crate) preparation: Preparation,
+    /// How aggregates are compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) compression: Option<aggregation::Compression>,
     /// What was cut off when the spool was opened.
     pub(crate) spool_damage: Vec<SpoolDamage>,
     /// Cancelled when the engine has ended.
@@ -256,6 +262,14 @@ impl Shared {
 
     pub(crate) fn apply(&self, lane: &Arc<Lane>, effects: Effects) {
         for sealed in effects.sealed {
+            #[cfg(feature = "compression")]
+            let sealed = {
+                let mut sealed = sealed;
+                if let Some(compression) = self.compression {
+                    sealed.compress(compression);
+                }
+                sealed
+            };
             self.tell(Event::Sealed(Box::new(sealed)));
         }
         if let Some(deadline) = effects.deadline {

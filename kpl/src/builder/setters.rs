@@ -238,6 +238,36 @@ impl ProducerBuilder {
         self.put("SpoolMarkInterval", interval)
     }
 
+    /// Compresses each user record's data (`Compression` and `CompressionLevel`, with the unit `record`),
+    /// in an envelope that consumers have to know: [`aggregation::expand`]. What would not become smaller
+    /// is sent as it is.
+    #[cfg(feature = "compression")]
+    pub fn compress_records(self, compression: aggregation::Compression) -> Self {
+        self.compress("record", compression)
+    }
+
+    /// As [`ProducerBuilder::compress_records`], each aggregate as a whole (the unit `aggregate`), which is
+    /// smaller. Records that go alone are not compressed.
+    #[cfg(feature = "compression")]
+    pub fn compress_aggregates(self, compression: aggregation::Compression) -> Self {
+        self.compress("aggregate", compression)
+    }
+
+    #[cfg(feature = "compression")]
+    fn compress(self, unit: &str, compression: aggregation::Compression) -> Self {
+        let (codec, level) = match compression {
+            aggregation::Compression::Gzip(level) => ("gzip", level.min(9)),
+            // Quicker levels than 1 have no name among the settings.
+            aggregation::Compression::Zstd(level) => {
+                ("zstd", u32::try_from(level.clamp(1, 22)).unwrap_or(3))
+            }
+            _ => ("zstd", 3),
+        };
+        self.put("CompressionUnit", unit)
+            .put("Compression", codec)
+            .put("CompressionLevel", u64::from(level))
+    }
+
     /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it
     /// takes). Delivery goes on after it, and may still succeed.
     pub fn user_record_timeout(self, patience: Duration) -> Self {

@@ -141,6 +141,23 @@ pub const SETTINGS: Registry = Registry(&[
         Some("5242880"),
         "Bytes of data and partition keys in one PutRecords request, at the most; never above the service's limit of 10 MiB. A larger Kinesis record goes alone.",
     ),
+    Setting {
+        name: "Compression",
+        kind: Kind::OneOf(&["none", "gzip", "zstd"]),
+        default: Some("none"),
+        meaning: "Compresses data, in an envelope that consumers have to know (aggregation::expand opens it). Needs the feature `compression`.",
+    },
+    unset(
+        "CompressionLevel",
+        Kind::Integer { min: 0, max: 22 },
+        "How hard: 0 to 9 for gzip, 1 to 22 for zstd. Unset: 6 and 3.",
+    ),
+    Setting {
+        name: "CompressionUnit",
+        kind: Kind::OneOf(&["record", "aggregate"]),
+        default: Some("record"),
+        meaning: "What is compressed: each user record's data, before any limit is looked at, or each aggregate as a whole, which is smaller. What would not become smaller is sent as it is.",
+    },
     millis(
         "ConnectTimeout",
         (100, 300_000),
