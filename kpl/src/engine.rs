@@ -251,7 +251,10 @@ impl Engine {
     }
 
     /// Takes a Kinesis record whose predecessors have come to the queue of its shard.
-    #[cfg_attr(not(feature = "compression"), expect(unused_mut, reason = "compressed in place"))]
+    #[cfg_attr(
+        not(feature = "compression"),
+        expect(unused_mut, reason = "compressed in place")
+    )]
     fn send_on(&mut self, mut sealed: Sealed, now: Instant) {
         #[cfg(feature = "compression")]
         if let Some(compression) = self.shared.compression {
