@@ -38,6 +38,8 @@ enum Room {
     Local(local::Options),
     /// The producer, `kpl`.
     Producer(producer::Options),
+    /// The producer and the official library, turn by turn on one core.
+    VsKpl(producer::versus::Options),
     /// What the producer sends to.
     #[command(hide = true, name = producer::SINK)]
     ProducerSink(producer::SinkOptions),
@@ -62,6 +64,7 @@ fn run(room: Room) -> Result<(), Failure> {
     match room {
         Room::Local(options) => threads()?.block_on(local::run(options)),
         Room::Producer(options) => threads()?.block_on(producer::run(options)),
+        Room::VsKpl(options) => threads()?.block_on(producer::versus::run(options)),
         Room::ProducerSink(options) => Builder::new_current_thread()
             .enable_all()
             .build()?

@@ -29,6 +29,8 @@ mod server;
 mod shards;
 mod start;
 
+pub use server::cpu_of;
+
 use crate::Failure;
 use crate::table;
 use clap::{Args, ValueEnum};

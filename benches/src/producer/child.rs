@@ -43,15 +43,47 @@ impl Sink {
     }
 
     /// Runs a probe against it, and gives its figures.
-    pub async fn probe<S: AsRef<str>>(
+    pub async fn probe<S: AsRef<str> + Sync>(
         &self,
         common: &[&str],
         what: &[S],
     ) -> Result<Figures, Failure> {
-        let output = Command::new(std::env::current_exe()?)
+        self.run(Command::new(std::env::current_exe()?), common, what)
+            .await
+    }
+
+    /// The same on one core.
+    pub async fn probe_on<S: AsRef<str> + Sync>(
+        &self,
+        core: u32,
+        common: &[&str],
+        what: &[S],
+    ) -> Result<Figures, Failure> {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", &core.to_string()])
+            .arg(std::env::current_exe()?);
+        self.run(command, common, what).await
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        certificate(self.files.path())
+    }
+
+    async fn run<S: AsRef<str> + Sync>(
+        &self,
+        mut command: Command,
+        common: &[&str],
+        what: &[S],
+    ) -> Result<Figures, Failure> {
+        let output = command
             .args([super::PROBE, "--port", &self.port.to_string()])
             .arg("--certificate")
-            .arg(certificate(self.files.path()))
+            .arg(self.certificate())
             .args(common)
             .args(what.iter().map(AsRef::as_ref))
             .stderr(Stdio::inherit())

@@ -28,9 +28,11 @@ where
 {
     let (under_way, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(64);
     tokio::spawn(async move {
-        let mut buffer = vec![0; 16 << 10];
-        while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            let part = buffer.get(..count).unwrap_or_default().to_vec();
+        loop {
+            let mut part = Vec::with_capacity(16 << 10);
+            let Ok(1..) = from.read_buf(&mut part).await else {
+                break;
+            };
             let arrives = Instant::now().max(stands) + one_way;
             if under_way.send((arrives, part)).await.is_err() {
                 break;

@@ -9,6 +9,7 @@ use crate::Failure;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -92,7 +93,12 @@ fn duration(time: Timespec) -> Duration {
 
 /// A field of `/proc/self/status` that is in KiB, in bytes: `VmRSS` (resident), `VmHWM` (its highest).
 pub fn memory(field: &str) -> Result<u64, Failure> {
-    let status = read("/proc/self/status")?;
+    memory_of(Path::new("/proc/self/status"), field)
+}
+
+/// That of another process.
+pub fn memory_of(status: &Path, field: &str) -> Result<u64, Failure> {
+    let status = read(status)?;
     let kib: u64 = field_of(&status, field)
         .and_then(|rest| rest.strip_suffix(" kB"))
         .and_then(|kib| kib.parse().ok())
@@ -110,7 +116,7 @@ pub fn naps() -> Result<u64, Failure> {
         if task.file_name() == *own {
             continue;
         }
-        let status = read(&format!("{}/status", task.path().display()))?;
+        let status = read(&task.path().join("status"))?;
         naps += field_of(&status, "voluntary_ctxt_switches")
             .and_then(|count| count.parse::<u64>().ok())
             .ok_or("no count of context switches")?;
@@ -125,7 +131,7 @@ fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-fn read(path: &str) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
-        .map_err(|error| format!("{path}: {error} (read from Linux' /proc)").into())
+        .map_err(|error| format!("{}: {error} (read from Linux' /proc)", path.display()).into())
 }

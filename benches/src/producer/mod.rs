@@ -20,7 +20,7 @@
 //! | `paced` | 1,000 records a second, buffered 100 ms: put until receipt; CPU time beyond the same loop without a producer | 99th percentile 115 ms and a round trip; 10 µs a record |
 //! | `first` | from the start of `build` to the acknowledgement of a record that was put and flushed, 20 ms of round trip away | 5 round trips and 20 ms |
 //! | `idle` | memory over that of the bare runtime, and how often a thread wakes | 8 MB, never |
-//! | `stalled` | a million records of 1 KB offered to an endpoint that takes requests and answers none | the configured bound and 30 MiB |
+//! | `stalled` | a million records (1 KB, and 100 B) offered to an endpoint that takes requests and answers none | the configured bound and 30 MiB |
 //!
 //! What the official library needs is printed beside where it was measured, on *another* machine: a
 //! figure to know, no comparison of this run.
@@ -34,6 +34,7 @@ mod probe;
 mod records;
 mod rows;
 mod sink;
+pub mod versus;
 
 pub use probe::ProbeOptions;
 pub use sink::SinkOptions;
@@ -100,7 +101,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             Row::Paced => lines.extend(rows::paced(&options).await?),
             Row::First => lines.push(rows::first(&options).await?),
             Row::Idle => lines.extend(rows::idle(&options).await?),
-            Row::Stalled => lines.push(rows::stalled(&options).await?),
+            Row::Stalled => lines.extend(rows::stalled(&options).await?),
         }
     }
     table::print(&lines);

@@ -3,7 +3,8 @@
 use super::super::records::{Keys, Maker};
 use super::{Figures, ProbeOptions, nothing_failed};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub async fn measure(options: &ProbeOptions) -> Figures {
     // The configuration is made before: it reads files and knows no endpoint yet.

@@ -8,6 +8,10 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the first thread sleeps beside the runtime, whose threads are watched"
+)]
 pub fn measure(options: &ProbeOptions, runtime: &Runtime) -> Figures {
     // What the runtime makes at its first use belongs to it.
     runtime

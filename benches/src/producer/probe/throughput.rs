@@ -6,8 +6,9 @@ use super::{Figures, Load, ProbeOptions, nothing_failed};
 use crate::Failure;
 use kpl::{Producer, Record};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Slices that are made together, so that the clock is read rarely.
 const TOGETHER: usize = 10;
