@@ -93,13 +93,19 @@ fn reshard(local: &Local, round: u32) {
 
 #[tokio::test(start_paused = true)]
 async fn lost_answers_and_reshards_store_twice_and_are_seen_once() {
-    for (seed, aggregation) in [(1, true), (2, true), (3, false)] {
+    for (seed, aggregation, strict) in [
+        (1, true, false),
+        (2, true, true),
+        (3, false, false),
+        (4, true, true),
+    ] {
         let local = endpoint(Limits::Off, seed);
         local.create_stream("orders", 2).unwrap();
         let lose = Fault::every("PutRecords", FaultAction::LoseAnswer);
         local.faults().add(lose.with_probability(0.4));
         let producer = idempotent(&local)
             .aggregation(aggregation)
+            .strict_ordering(strict)
             .build()
             .await
             .unwrap();
