@@ -108,7 +108,7 @@ impl ProducerBuilder {
                 config.with_connect_timeout(options.connection.connect_timeout)?
             }
             Some(config) => config,
-            None => own_config(&options.connection)?,
+            None => own_config(&options.connection).await?,
         };
         let chance = self.chance.unwrap_or_else(|| config.chance().fork());
         let spool = match &options.spool {
@@ -231,7 +231,7 @@ impl ProducerBuilder {
 }
 
 /// A configuration from the settings; what they do not say is looked up as the AWS SDKs do.
-fn own_config(connection: &Connection) -> Result<aws::Config, aws::ConfigError> {
+async fn own_config(connection: &Connection) -> Result<aws::Config, aws::ConfigError> {
     let timeouts = aws::Timeouts::default().with_connect(connection.connect_timeout);
     let mut builder = aws::Config::builder()
         .timeouts(timeouts)
@@ -245,7 +245,10 @@ fn own_config(connection: &Connection) -> Result<aws::Config, aws::ConfigError> 
     if let Some(file) = &connection.ca_file {
         builder = builder.ca_file(file);
     }
-    builder.load()
+    if let Some(proxy) = &connection.proxy {
+        builder = builder.proxy(proxy.clone());
+    }
+    builder.load_asking_instance().await
 }
 
 /// The name of a stream that was given by its name or by its ARN.

@@ -85,6 +85,8 @@ pub(crate) struct Connection {
     /// A URL.
     pub(crate) endpoint: Option<String>,
     pub(crate) ca_file: Option<String>,
+    /// `Debug` does not show its password.
+    pub(crate) proxy: Option<aws::Proxy>,
     pub(crate) verify_certificate: bool,
     pub(crate) connect_timeout: Duration,
     /// It is not the default.
@@ -92,16 +94,27 @@ pub(crate) struct Connection {
 }
 
 /// These make a configuration; where there is one, it goes before them.
-const OF_A_CONFIG: [&str; 5] = [
+const OF_A_CONFIG: [&str; 9] = [
     "CaCertFile",
     "KinesisEndpoint",
     "KinesisPort",
+    "ProxyHost",
+    "ProxyPassword",
+    "ProxyPort",
+    "ProxyUserName",
     "Region",
     "VerifyCertificate",
 ];
 
 impl Connection {
-    fn read(settings: &Settings) -> Self {
+    fn read(settings: &mut Settings) -> Self {
+        let proxy = match proxy(settings) {
+            Ok(proxy) => proxy,
+            Err(bad) => {
+                settings.problem("ProxyHost", bad.to_string());
+                None
+            }
+        };
         let port = settings.integer("KinesisPort").unwrap_or(443);
         let url = |endpoint: String| {
             if endpoint.contains("://") {
@@ -114,11 +127,24 @@ impl Connection {
             region: settings.text("Region"),
             endpoint: settings.text("KinesisEndpoint").map(url),
             ca_file: settings.text("CaCertFile"),
+            proxy,
             verify_certificate: settings.bool("VerifyCertificate"),
             connect_timeout: settings.duration("ConnectTimeout").unwrap_or_default(),
             connect_timeout_set: settings.is_set("ConnectTimeout"),
         }
     }
+}
+
+fn proxy(settings: &Settings) -> Result<Option<aws::Proxy>, aws::BadProxy> {
+    let Some(host) = settings.text("ProxyHost") else {
+        return Ok(None);
+    };
+    let port = settings.integer("ProxyPort").unwrap_or(443);
+    let proxy = aws::Proxy::new(format!("{host}:{port}"))?;
+    Ok(Some(match settings.text("ProxyUserName") {
+        Some(user) => proxy.with_login(user, settings.text("ProxyPassword").unwrap_or_default()),
+        None => proxy,
+    }))
 }
 
 /// The configuration that the program gave goes before what files and the environment say about it;
@@ -190,6 +216,7 @@ impl Options {
         if config_given {
             beside_a_config(settings);
         }
+        let connection = Connection::read(settings);
         let size = |name| {
             let n = settings.integer(name).unwrap_or_default();
             usize::try_from(n).unwrap_or(usize::MAX)
@@ -204,7 +231,7 @@ impl Options {
             request_size: size("CollectionMaxSize").min(REQUEST_LIMIT),
             #[cfg(feature = "compression")]
             compression: Compressed::read(settings),
-            connection: Connection::read(settings),
+            connection,
             fail_if_throttled: settings.bool("FailIfThrottled"),
             idempotent: settings.bool("Idempotent"),
             buffered_bytes: size("MaxBufferedBytes"),
@@ -336,12 +363,37 @@ mod tests {
     fn an_endpoint_is_a_host_with_a_port_or_a_url() {
         let mut settings = Settings::new(SETTINGS);
         settings.set("KinesisEndpoint", "kinesis.test");
-        let endpoint = |settings: &Settings| Connection::read(settings).endpoint.unwrap();
-        assert_eq!(endpoint(&settings), "https://kinesis.test:443");
+        let endpoint = |settings: &mut Settings| Connection::read(settings).endpoint.unwrap();
+        assert_eq!(endpoint(&mut settings), "https://kinesis.test:443");
         settings.set("KinesisPort", "4567");
-        assert_eq!(endpoint(&settings), "https://kinesis.test:4567");
+        assert_eq!(endpoint(&mut settings), "https://kinesis.test:4567");
         settings.set("KinesisEndpoint", "http://127.0.0.1:1");
-        assert_eq!(endpoint(&settings), "http://127.0.0.1:1");
+        assert_eq!(endpoint(&mut settings), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_proxy_has_a_port_and_perhaps_a_login_that_nothing_shows() {
+        let mut settings = Settings::new(SETTINGS);
+        assert_eq!(Connection::read(&mut settings).proxy, None);
+        settings.set("ProxyHost", "proxy.test");
+        let plain = aws::Proxy::new("proxy.test:443").unwrap();
+        assert_eq!(Connection::read(&mut settings).proxy, Some(plain));
+        settings.set("ProxyPort", "3128");
+        settings.set("ProxyUserName", "me");
+        settings.set("ProxyPassword", "a secret");
+        let login = aws::Proxy::new("proxy.test:3128")
+            .unwrap()
+            .with_login("me", "a secret");
+        let connection = Connection::read(&mut settings);
+        assert_eq!(connection.proxy, Some(login));
+        let shown = format!("{connection:?} {settings:?}");
+        assert!(
+            shown.contains("ProxyPassword") && !shown.contains("a secret"),
+            "{shown}"
+        );
+        settings.set("ProxyHost", "not a host");
+        let problems = Options::read(&mut settings, false).unwrap_err();
+        assert_eq!(problems.0[0].key, "ProxyHost");
     }
 
     #[test]

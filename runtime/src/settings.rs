@@ -305,13 +305,23 @@ impl fmt::Display for Problem {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct SettingsError(pub Vec<Problem>);
 
-/// Values for a [`Registry`]'s settings, collected one by one and checked together.
-#[derive(Debug, Clone)]
+/// Values for a [`Registry`]'s settings, collected one by one and checked together. `Debug` shows which
+/// are set, and no values: passwords can be among them.
+#[derive(Clone)]
 pub struct Settings {
     registry: Registry,
     values: BTreeMap<&'static str, (Source, Value)>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("set", &self.values.keys())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {

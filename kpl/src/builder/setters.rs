@@ -268,6 +268,19 @@ impl ProducerBuilder {
             .put("CompressionLevel", u64::from(level))
     }
 
+    /// An HTTP proxy that every request goes through (`ProxyHost` and `ProxyPort`). Taken when there is no
+    /// [`ProducerBuilder::aws`].
+    pub fn proxy(self, host: &str, port: u16) -> Self {
+        self.put("ProxyHost", host)
+            .put("ProxyPort", u64::from(port))
+    }
+
+    /// Who asks, for a proxy that wants to know (`ProxyUserName` and `ProxyPassword`).
+    pub fn proxy_login(self, user: &str, password: &str) -> Self {
+        self.put("ProxyUserName", user)
+            .put("ProxyPassword", password)
+    }
+
     /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it
     /// takes). Delivery goes on after it, and may still succeed.
     pub fn user_record_timeout(self, patience: Duration) -> Self {

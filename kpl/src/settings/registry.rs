@@ -99,7 +99,6 @@ const METRICS: &str =
     "the producer uploads no metrics: it counts into the runtime::Metrics that it was given.";
 const DAEMON: &str = "there is no daemon: the producer is part of the process.";
 const GLUE: &str = "there is no client of a schema registry here.";
-const PROXY: &str = "the producer connects directly, through no proxy.";
 const JAVA: &str = "an object of Java, which the original cannot read from a file either: give the aws::Config a source of credentials.";
 
 /// All settings of a [`Producer`](crate::Producer), with the names, ranges and defaults of the Kinesis
@@ -227,6 +226,19 @@ pub const SETTINGS: Registry = Registry(&[
         default: Some("fail"),
         meaning: "What becomes of records when the stream does not exist, access is denied or the encryption key cannot be used: they fail at once, or wait for someone to mend it, until RecordTtl passes; a request asks for it after 1 s, then ever more rarely, down to every 30 to 60 s.",
     },
+    unset(
+        "ProxyHost",
+        Kind::Text,
+        "An HTTP proxy that every request goes through. Unset: as HTTPS_PROXY and its like say. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    unset("ProxyPassword", Kind::Text, "For a proxy that wants one."),
+    integer(
+        "ProxyPort",
+        (1, 65_535),
+        Some("443"),
+        "The port of the proxy.",
+    ),
+    unset("ProxyUserName", Kind::Text, "For a proxy that wants one."),
     integer(
         "RateLimit",
         (1, LONG_MAX),
@@ -355,10 +367,6 @@ pub const SETTINGS: Registry = Registry(&[
         "connections are made when they are needed; the original never reads it either.",
     ),
     idle("NativeExecutable", DAEMON),
-    idle("ProxyHost", PROXY),
-    idle("ProxyPassword", PROXY),
-    idle("ProxyPort", PROXY),
-    idle("ProxyUserName", PROXY),
     idle(
         "StsEndpoint",
         "the original has not used it since 1.0.5; roles are the aws::Config's matter.",
