@@ -67,6 +67,9 @@ pub struct Load {
     /// `MaxBufferedBytes`; the default without.
     #[arg(long)]
     bound: Option<u64>,
+    /// `MaxBufferedRecords`; the default without.
+    #[arg(long)]
+    records: Option<u64>,
 }
 
 pub fn run(options: &ProbeOptions) -> Result<(), Failure> {

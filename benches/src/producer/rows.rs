@@ -283,14 +283,20 @@ pub async fn threads(options: &Options) -> Result<Line, Failure> {
 
 pub async fn paced(options: &Options) -> Result<Vec<Line>, Failure> {
     let sink = Sink::start(4, &[]).await?;
-    let time = options.run().as_millis() * 4;
+    let time = options.run().as_millis() * 2;
     let common = ["--time", &time.to_string()];
-    let bare = sink.probe(&common, &["paced", "--without"]).await?;
-    let with = sink.probe(&common, &["paced"]).await?;
     let each =
         |figures: &Figures| Ok::<_, Failure>(1e6 * figures.get("cpu")? / figures.get("records")?);
-    let (bare, cpu) = (each(&bare)?, each(&with)?);
+    let mut runs = Vec::new();
+    for _ in 0..options.turns() {
+        let bare = each(&sink.probe(&common, &["paced", "--without"]).await?)?;
+        let with = sink.probe(&common, &["paced"]).await?;
+        runs.push((each(&with)? - bare, bare, with));
+    }
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (cpu, bare, with) = runs.get(runs.len() / 2).ok_or("nothing was measured")?;
     let (p50, p99) = (with.get("p50")?, with.get("p99")?);
+    let sent = with.get("records")? * 9.0 / 8.0;
     Ok(vec![
         Line::at_most(
             "1,000 records/s, p99 in ms",
@@ -302,10 +308,10 @@ pub async fn paced(options: &Options) -> Result<Vec<Line>, Failure> {
         Line::at_most(
             "1,000 records/s, µs of CPU a record",
             format!(
-                "{:.1} beyond {bare:.1} of the bare loop; KPL 1.1.1 elsewhere: 100",
-                cpu - bare
+                "{cpu:.1} beyond {bare:.1} of the bare loop, {:.0} records in a request; KPL 1.1.1 elsewhere: 100",
+                sent / with.get("requests")?
             ),
-            cpu - bare,
+            *cpu,
             10.0,
         ),
     ])

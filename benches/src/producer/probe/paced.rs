@@ -22,8 +22,10 @@ pub async fn measure(options: &ProbeOptions, without: bool) -> Figures {
     };
     // On a thread of the runtime, as in a program that is all tasks.
     let (cpu, mut times) = tokio::spawn(pace(producer.clone(), options.time)).await??;
+    let mut requests = 0;
     if let Some(producer) = &producer {
         nothing_failed(producer)?;
+        requests = producer.stats().requests;
     }
     times.sort_unstable();
     let at = |percent: usize| {
@@ -33,6 +35,7 @@ pub async fn measure(options: &ProbeOptions, without: bool) -> Figures {
     Ok(json!({
         "records": options.time,
         "cpu": cpu.as_secs_f64(),
+        "requests": requests,
         "p50": at(50),
         "p99": at(99),
     }))

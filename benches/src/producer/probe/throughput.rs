@@ -24,6 +24,9 @@ pub async fn measure(options: &ProbeOptions, load: &Load) -> Figures {
             .max_buffered_bytes(bytes)
             .max_buffered_records(bytes / 64);
     }
+    if let Some(records) = load.records {
+        builder = builder.max_buffered_records(records);
+    }
     let producer = builder.build().await?;
     // Connections stand and memory is touched before it counts.
     offer(&producer, load, Duration::from_millis(options.time / 8)).await?;
