@@ -155,7 +155,8 @@ impl Plan {
             place,
         } = *part;
         let now = Instant::now();
-        shared.ledger.meters.received.add(records.len() as u64);
+        let received = &shared.ledger.meters.received;
+        received.add_at(records.len() as u64, now);
         receipt.reserve(records.len());
         if shared.patience.is_some() {
             shared.be_patient(records, now, receipt);

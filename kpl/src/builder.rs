@@ -3,8 +3,10 @@
 mod setters;
 
 use crate::admission::{Charge, Pool};
+use crate::cloudwatch::Upload;
 use crate::engine::{Engine, beginning};
 use crate::error::BuildError;
+use crate::events::Listeners;
 use crate::lane::Rules;
 use crate::prepare::{Preparation, Serializer};
 use crate::producer::Producer;
@@ -20,6 +22,7 @@ use crate::strategist::Strategist;
 use arc_swap::ArcSwap;
 use aws::ErrorKind;
 use aws::kinesis::ShardFilter;
+use runtime::metrics::ExtraDimension;
 use runtime::{Chance, Metrics, RetryPolicy, Settings, TaskScope};
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub struct ProducerBuilder {
     settings: Settings,
     pool: Option<Arc<Pool>>,
     serializer: Option<Arc<dyn Serializer>>,
+    dimensions: Vec<ExtraDimension>,
 }
 
 impl ProducerBuilder {
@@ -50,6 +54,7 @@ impl ProducerBuilder {
             settings: Settings::new(SETTINGS),
             pool: None,
             serializer: None,
+            dimensions: Vec::new(),
         }
     }
 
@@ -66,7 +71,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Where to count. Default: a set of its own, which nobody else reads.
+    /// Where to count. Default: a set of its own, which nobody else reads. Of several producers for the
+    /// same stream that count into one set, one at the most should upload to CloudWatch.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
         self
@@ -199,6 +205,8 @@ impl ProducerBuilder {
             },
             #[cfg(feature = "compression")]
             compression: options.compression.and_then(Compressed::of_aggregates),
+            dimensions: self.dimensions,
+            listeners: Listeners::default(),
             spool_damage: spool
                 .as_ref()
                 .map(|(_, recovered)| recovered.damage.clone())
@@ -206,6 +214,11 @@ impl ProducerBuilder {
             ended: CancellationToken::new(),
         });
         let scope = TaskScope::new("producer");
+        let upload = options.upload.is_on(&shared.dimensions).then(|| {
+            let (set, stream) = (shared.ledger.meters.set(), &shared.stream);
+            Upload::start(&config, set, &options.upload, stream, &shared.dimensions)
+        });
+        let upload = upload.transpose()?;
         if let Some((log, recovered)) = spool
             && let Some(options) = options.spool.clone()
         {
@@ -225,8 +238,14 @@ impl ProducerBuilder {
             chance,
             told,
         );
-        scope.spawn("engine", engine.run(scope.token().clone()));
-        Ok(Producer::new(shared, scope))
+        // The last upload comes after everything that there is to count, however the engine ends.
+        let counted = upload.as_ref().map(Upload::ends);
+        let running = engine.run(scope.token().clone());
+        scope.spawn("engine", async move {
+            let _counted = counted;
+            running.await;
+        });
+        Ok(Producer::new(shared, scope, upload))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::admission::{Charge, Permit, Seat};
 use crate::error::DeliveryError;
+use crate::meters::Sizes;
 use crate::record::Record;
 use crate::slot::{Slot, Verdict};
 use crate::stats::Ledger;
@@ -36,6 +37,8 @@ pub(crate) struct Claims {
     /// What the ages of the ledger have of these claims.
     age: Option<Instant>,
     records: u32,
+    /// The data of the smallest and of the largest record, in bytes.
+    sizes: Option<Sizes>,
     settled: bool,
 }
 
@@ -104,8 +107,21 @@ impl Claims {
             spooled: Vec::new(),
             age: None,
             records: 0,
+            sizes: None,
             settled: false,
         }
+    }
+
+    /// A record's data take so many bytes.
+    pub(crate) fn note_size(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        let (low, high) = self.sizes.unwrap_or((bytes, bytes));
+        self.sizes = Some((low.min(bytes), high.max(bytes)));
+    }
+
+    /// The data of the smallest and of the largest record, in bytes.
+    pub(crate) const fn sizes(&self) -> Option<Sizes> {
+        self.sizes
     }
 
     pub(crate) const fn slot(&self) -> &Arc<Slot> {
@@ -178,6 +194,26 @@ impl Claims {
         position
     }
 
+    /// How long the records waited until `start` since they were admitted, or since the end of their last
+    /// attempt in another aggregate; and how many of them so long.
+    pub(crate) fn waits(&self, start: Instant, mut each: impl FnMut(Duration, u64)) {
+        let mut position = 0;
+        let mut adopted = self.adopted.iter().peekable();
+        for run in &self.runs {
+            let waited = start.saturating_duration_since(run.arrival);
+            let first = position;
+            position += u32::try_from(run.records).unwrap_or(u32::MAX);
+            let mut others = u64::from(position - first);
+            while let Some((_, ticket)) = adopted.next_if(|(at, _)| *at < position) {
+                let attempts = ticket.before.as_slice().iter();
+                let tried = attempts.map(|a| a.delay.saturating_add(a.duration)).sum();
+                each(waited.saturating_sub(tried), 1);
+                others = others.saturating_sub(1);
+            }
+            each(waited, others);
+        }
+    }
+
     /// When the first of the records was admitted.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.runs.iter().map(|run| run.arrival).min()
@@ -205,11 +241,14 @@ impl Claims {
         self.settled = true;
         self.ledger.ages.change(self.age.take(), None);
         let verdict = &verdict.giving_back(std::mem::take(&mut self.kept));
+        let attempts = |(_, ticket): &(u32, Ticket)| ticket.before.count();
+        let earlier: Vec<u64> = self.adopted.iter().map(attempts).collect();
         for (position, ticket) in self.adopted.drain(..) {
             ticket.resolve(verdict, position);
         }
         self.slot.resolve(verdict.clone());
-        self.ledger.settled(u64::from(self.records), verdict);
+        self.ledger
+            .settled(u64::from(self.records), &earlier, verdict);
         self.ledger
             .spooled_settled(std::mem::take(&mut self.spooled), verdict);
         self.ledger
@@ -325,8 +364,9 @@ impl Claim {
             before: Arc::clone(&self.ticket.before),
         };
         let verdict = &verdict.giving_back(self.kept.take().into_iter().collect());
+        let earlier = [ticket.before.count()];
         ticket.resolve(verdict, 0);
-        self.ledger.settled(1, verdict);
+        self.ledger.settled(1, &earlier, verdict);
         let spooled = self.spooled.map(|number| number..number + 1);
         self.ledger
             .spooled_settled(spooled.into_iter().collect(), verdict);

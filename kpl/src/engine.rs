@@ -11,6 +11,7 @@ use crate::collector::{Collector, Limits, Next};
 use crate::deadlines::Deadlines;
 use crate::error::DeliveryError;
 use crate::lane::Lane;
+use crate::meters::Pending;
 use crate::order::Order;
 use crate::quiet::Quiet;
 use crate::refresh::Refresher;
@@ -21,6 +22,7 @@ use crate::sender::{Done, send};
 use crate::settings::Options;
 use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
+use crate::slot::Verdict;
 use crate::strategist::Strategist;
 use aggregation::{HashKey, IdentityReader, UserRecordRef};
 use aws::kinesis::Client;
@@ -69,6 +71,7 @@ pub(crate) struct Engine {
     /// When the first put makes us list the shards again.
     look_at: Instant,
     draining: bool,
+    pending: Pending,
     warnings: Quiet,
 }
 
@@ -124,6 +127,7 @@ impl Engine {
             rest: Rest::new(Duration::from_millis(100), Duration::from_secs(2)),
             patience: Rest::new(Duration::from_secs(1), Duration::from_secs(30)),
             suspects: Suspects::default(),
+            pending: shared.ledger.meters.pending(),
             shared,
             maker,
             options,
@@ -172,8 +176,7 @@ impl Engine {
         let strategy = self.distribute(now);
         self.seal_due(now);
         let outstanding = self.shared.ledger.admission.outstanding().records;
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        self.shared.ledger.meters.pending.set(outstanding as f64);
+        let sample = self.pending.sample(outstanding, now);
         let sending = self.dispatch(now);
         let expiry = self
             .misplaced
@@ -181,6 +184,7 @@ impl Engine {
             .filter_map(|m| m.sealed.gone(self.options.ttl))
             .min();
         [
+            sample,
             sending,
             strategy,
             self.deadlines.next(),
@@ -302,7 +306,8 @@ impl Engine {
         for (record, claim) in sealed.content.records().zip(claims) {
             let id = identity.next(record.tags.iter().copied());
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
-                claim.settle(&DeliveryError::expired(Arc::default()).into());
+                let error = DeliveryError::expired(Arc::default());
+                claim.settle(&Verdict::failed_at(&sealed.shard, error));
             } else {
                 let untagged = UserRecordRef {
                     tags: &[],
@@ -359,34 +364,19 @@ impl Engine {
                 return None;
             }
             if let Some((case, batch)) = self.suspects.next() {
-                self.send(batch, Some(case));
+                self.send(batch, Some(case), now);
                 continue;
             }
             match self.collector.next(now) {
-                Next::Batch(batch) => self.send(batch, None),
+                Next::Batch(batch) => self.send(batch, None, now),
                 Next::Wait(until) => return Some(until),
                 Next::Idle => return None,
             }
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "metrics")]
-    fn send(&mut self, batch: Vec<Sealed>, case: Option<CaseId>) {
-        let meters = &self.shared.ledger.meters;
-        let users = batch
-            .iter()
-            .map(|sealed| u64::from(sealed.claims.records()));
-        for (sealed, users) in batch.iter().zip(users.clone()) {
-            let shard = meters.shard(&sealed.shard);
-            shard.users_per_kinesis.observe(users as f64);
-        }
-        meters.users_per_request.observe(users.sum::<u64>() as f64);
-        meters.kinesis_per_request.observe(batch.len() as f64);
-        meters.requests.add(1);
-        meters.kinesis_records_sent.add(batch.len() as u64);
-        meters
-            .bytes_sent
-            .add(batch.iter().map(|sealed| sealed.size as u64).sum());
+    fn send(&mut self, batch: Vec<Sealed>, case: Option<CaseId>, now: Instant) {
+        self.shared.ledger.meters.sent(&batch, now);
         self.sends.spawn(send(
             self.client.clone(),
             Arc::clone(&self.shared.target),

@@ -73,6 +73,9 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The upload of metrics cannot be started.
+    #[error("metrics cannot be uploaded: {0}")]
+    Metrics(#[from] aws::cloudwatch::UploaderError),
     /// There is no tokio runtime to deliver on.
     #[error("a producer is built inside a tokio runtime; without one, by build_blocking")]
     NoRuntime,

@@ -324,6 +324,7 @@ impl Append<'_> {
         let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
         let id = self.next_id();
         let claims = self.place(record, id, key, hurried)?;
+        claims.note_size(record.data.len());
         let position = claims.take(fresh, keep);
         Some((claims.slot(), position))
     }
@@ -339,6 +340,7 @@ impl Append<'_> {
     ) {
         let id = id.filter(|_| self.lane.rules.incarnation.is_some());
         if let Some(claims) = self.place(record, id, key, true) {
+            claims.note_size(record.data.len());
             claims.adopt(claim);
         }
     }

@@ -42,13 +42,16 @@ mod batch;
 mod blocking;
 mod builder;
 mod claims;
+mod cloudwatch;
 mod collector;
 mod deadlines;
 mod engine;
 mod error;
+mod events;
 mod lane;
 mod limiter;
 mod meters;
+pub mod metrics;
 mod order;
 mod outcome;
 mod patience;
@@ -74,11 +77,13 @@ mod stats;
 mod strategist;
 
 pub use aggregation::{GlueCompression, GlueHeader, HashKey, HashKeyError};
+pub use aws::cloudwatch::UploadStats;
 pub use blocking::{BlockingBatchReceipt, BlockingProducer, BlockingReceipt};
 pub use builder::ProducerBuilder;
 pub use error::{
     BuildError, DeliveryError, InRuntime, PutAllError, PutAllReason, PutError, WaitError,
 };
+pub use events::{ProducerEvent, ProducerEvents};
 pub use prepare::{GlueSerializer, SerializeError, Serializer};
 pub use producer::{CloseReport, Outstanding, Producer};
 pub use producers::{OpenError, Producers, ProducersBuilder, PutToError};

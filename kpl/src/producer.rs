@@ -4,14 +4,18 @@ use crate::admission::{Charge, IntakeClosed, NotNow};
 use crate::batch;
 use crate::blocking::BlockingProducer;
 use crate::builder::ProducerBuilder;
+use crate::cloudwatch::{self, Upload};
 use crate::error::{PutAllError, PutError};
+use crate::events::ProducerEvents;
 use crate::receipt::{BatchReceipt, Receipt};
 use crate::record::Record;
 use crate::shared::{Event, Shared};
 use crate::sink::RecordSink;
 use crate::spool::SpoolDamage;
 use crate::stats::Stats;
+use aws::cloudwatch::UploadStats;
 use runtime::TaskScope;
+use runtime::metrics::{Point, Window, WindowTooLong};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +36,7 @@ pub struct Producer(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     scope: TaskScope,
+    upload: Option<Upload>,
 }
 
 impl Drop for Handle {
@@ -69,8 +74,12 @@ impl Producer {
         ProducerBuilder::new(stream.into())
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, scope: TaskScope) -> Self {
-        Self(Arc::new(Handle { shared, scope }))
+    pub(crate) fn new(shared: Arc<Shared>, scope: TaskScope, upload: Option<Upload>) -> Self {
+        Self(Arc::new(Handle {
+            shared,
+            scope,
+            upload,
+        }))
     }
 
     /// The stream's name.
@@ -223,18 +232,27 @@ impl Producer {
     }
 
     /// Stops intake, delivers what was admitted until `deadline` from now, then resolves what is left
-    /// as closed. Callers that wait for admission are turned away. After it nothing of the producer
+    /// as closed. Callers that wait for admission are turned away. What is left of the time goes to a last
+    /// upload of metrics, where they are uploaded. After it nothing of the producer
     /// runs; calling it again, or on another clone, gives the same report.
     ///
     /// # Cancellation
     /// A dropped future leaves intake closed, and delivery goes on.
     pub async fn close(&self, deadline: Duration) -> CloseReport {
-        let Handle { shared, scope } = &*self.0;
+        let Handle {
+            shared,
+            scope,
+            upload,
+        } = &*self.0;
+        let until = Instant::now().checked_add(deadline);
         shared.close_intake();
         // Passed or not, the engine ends now; it waits for nothing when nothing is outstanding.
         let drained = timeout(deadline, shared.ledger.admission.idle()).await;
         tracing::debug!(stream = %shared.stream, drained = drained.is_ok(), "closing");
         scope.shutdown(GRACE).await;
+        if let Some(upload) = upload {
+            upload.finish(until).await;
+        }
         let stats = self.stats();
         CloseReport {
             delivered: stats.delivered,
@@ -267,10 +285,51 @@ impl Producer {
         self.0.shared.ledger.admission.is_closed()
     }
 
-    /// How many tasks of the producer run: 1, with a spool up to 3, and 0 after its end.
+    /// How many tasks of the producer run: 1, with a spool up to 3, one more that uploads metrics where they
+    /// are uploaded, and 0 after its end.
     #[must_use]
     pub fn running_tasks(&self) -> usize {
-        self.0.scope.running()
+        self.0.scope.running() + self.0.upload.as_ref().map_or(0, Upload::running)
+    }
+
+    /// What was measured of the stream: of the metric of this name, or of all; during the last seconds, or
+    /// since the start; at every place (all streams, the stream, its shards), whatever `MetricsLevel` and
+    /// `MetricsGranularity` say. See [`metrics`](crate::metrics) for the names. Uploads take nothing away
+    /// from it. The Kinesis Producer Library's calls are:
+    ///
+    /// | There | Here |
+    /// | --- | --- |
+    /// | `getMetrics(name, seconds)` | `metrics(Some(name), Window::Last(seconds))` |
+    /// | `getMetrics(name)` | `metrics(Some(name), Window::SinceStart)` |
+    /// | `getMetrics(seconds)` | `metrics(None, Window::Last(seconds))` |
+    /// | `getMetrics()` | `metrics(None, Window::SinceStart)` |
+    /// | `getDimensions`, `getSum`, … | [`Point::dimensions`], [`Statistics`](crate::metrics::Statistics) |
+    ///
+    /// A counter since the start has all that is in its set, also from before this producer.
+    ///
+    /// # Errors
+    /// When the window is longer than what is kept: 60 s, unless the
+    /// [`ProducerBuilder::metrics`] that were given keep more.
+    pub fn metrics(&self, name: Option<&str>, window: Window) -> Result<Vec<Point>, WindowTooLong> {
+        let shared = &self.0.shared;
+        let mut view = cloudwatch::view(&shared.stream, &shared.dimensions);
+        if let Some(name) = name {
+            view = view.with_name(name);
+        }
+        shared.ledger.meters.set().query(&view, window)
+    }
+
+    /// What the upload of metrics to CloudWatch did so far, in data of a metric and a minute; `None` where
+    /// there is none.
+    #[must_use]
+    pub fn upload_stats(&self) -> Option<UploadStats> {
+        self.0.upload.as_ref().map(Upload::stats)
+    }
+
+    /// What happens from now on, beside the outcomes of records, for whoever wants to watch: see
+    /// [`ProducerEvents`].
+    pub fn events(&self) -> ProducerEvents {
+        self.0.shared.listeners.listen()
     }
 }
 

@@ -49,6 +49,7 @@ impl Refill {
         }
         self.span.add(key);
         self.keyless |= record.partition_key.is_empty();
+        self.claims.note_size(record.data.len());
         self.claims.adopt(claim);
     }
 

@@ -129,13 +129,24 @@ impl Sealed {
         expires(self.newest, ttl)
     }
 
-    /// Notes an attempt. Gives the delay before it.
+    /// How long its records waited for an attempt that started then, before it is noted; and how many of
+    /// them so long.
+    pub(crate) fn waits(&self, started: Instant, mut each: impl FnMut(Duration, u64)) {
+        if self.attempts.count() == 0 {
+            self.claims.waits(started, each);
+        } else {
+            let waited = started.saturating_duration_since(self.since);
+            each(waited, u64::from(self.claims.records()));
+        }
+    }
+
+    /// Notes an attempt.
     pub(crate) fn attempted(
         &mut self,
         started: Instant,
         ended: Instant,
         failure: Option<(&str, &str)>,
-    ) -> Duration {
+    ) {
         let delay = started.saturating_duration_since(self.since);
         self.since = ended;
         self.attempts.push(Attempt {
@@ -144,7 +155,6 @@ impl Sealed {
             code: failure.map(|(code, _)| code.to_owned()),
             message: failure.map(|(_, message)| message.to_owned()),
         });
-        delay
     }
 }
 

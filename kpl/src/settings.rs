@@ -4,6 +4,7 @@ mod registry;
 
 pub use registry::SETTINGS;
 
+use crate::cloudwatch::UploadOptions;
 use crate::outcome::OnPermanent;
 use crate::routing::Strategy;
 use crate::spool::{SpoolOptions, SpoolSync};
@@ -57,6 +58,7 @@ pub(crate) struct Options {
     pub(crate) user_record_size: usize,
     /// Percent; `None` = as much as the shard gives.
     pub(crate) rate_limit: Option<u64>,
+    pub(crate) upload: UploadOptions,
     pub(crate) linger: Duration,
     /// Records are kept, to be given back with the error of their delivery.
     pub(crate) keep_records: bool,
@@ -106,6 +108,16 @@ const OF_A_CONFIG: [&str; 9] = [
     "VerifyCertificate",
 ];
 
+/// The URL of an endpoint that may be given as a host.
+pub(crate) fn url(settings: &Settings, endpoint: &str, port: &str) -> Option<String> {
+    let endpoint = settings.text(endpoint)?;
+    if endpoint.contains("://") {
+        return Some(endpoint);
+    }
+    let port = settings.integer(port).unwrap_or(443);
+    Some(format!("https://{endpoint}:{port}"))
+}
+
 impl Connection {
     fn read(settings: &mut Settings) -> Self {
         let proxy = match proxy(settings) {
@@ -115,17 +127,9 @@ impl Connection {
                 None
             }
         };
-        let port = settings.integer("KinesisPort").unwrap_or(443);
-        let url = |endpoint: String| {
-            if endpoint.contains("://") {
-                endpoint
-            } else {
-                format!("https://{endpoint}:{port}")
-            }
-        };
         Self {
             region: settings.text("Region"),
-            endpoint: settings.text("KinesisEndpoint").map(url),
+            endpoint: url(settings, "KinesisEndpoint", "KinesisPort"),
             ca_file: settings.text("CaCertFile"),
             proxy,
             verify_certificate: settings.bool("VerifyCertificate"),
@@ -240,6 +244,7 @@ impl Options {
             in_flight: size("MaxConnections"),
             user_record_size: size("MaxUserRecordSize"),
             rate_limit: settings.integer("RateLimit"),
+            upload: UploadOptions::read(settings),
             linger: time("RecordMaxBufferedTime"),
             keep_records: settings.bool("ReturnUserRecordOnFailure"),
             on_permanent: match settings.text("OnPermanentError").as_deref() {

@@ -3,6 +3,7 @@
 use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
 use crate::claims::{Claim, Claims, Fresh};
 use crate::error::DeliveryError;
+use crate::events::Listeners;
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
 use crate::prepare::Preparation;
@@ -15,6 +16,7 @@ use crate::spool::SpoolDamage;
 use crate::stats::Ledger;
 use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
+use runtime::metrics::ExtraDimension;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -66,6 +68,10 @@ pub(crate) struct Shared {
     /// How aggregates are compressed.
     #[cfg(feature = "compression")]
     pub(crate) compression: Option<aggregation::Compression>,
+    /// Further dimensions of metrics.
+    pub(crate) dimensions: Vec<ExtraDimension>,
+    /// Who is told what happens.
+    pub(crate) listeners: Listeners,
     /// What was cut off when the spool was opened.
     pub(crate) spool_damage: Vec<SpoolDamage>,
     /// Cancelled when the engine has ended.
@@ -180,7 +186,7 @@ impl Shared {
             seat: permit.seat,
             spooled,
         };
-        self.ledger.meters.received.add(1);
+        self.ledger.meters.received.add_at(1, now);
         loop {
             let map = self.map.load();
             let (_, lane) = map.find(key);
@@ -298,6 +304,7 @@ impl Shared {
             lane.close();
         }
         self.ended.cancel();
+        self.listeners.end();
         if let Some(spool) = self.ledger.spool.get() {
             spool.close();
         }

@@ -23,17 +23,31 @@ pub(crate) enum Verdict {
         error: DeliveryError,
         /// The records by position, if they were to be kept.
         kept: Arc<[Record]>,
+        /// Where they were to go, if that is known.
+        shard: Option<Arc<str>>,
     },
 }
 
 impl From<DeliveryError> for Verdict {
     fn from(error: DeliveryError) -> Self {
-        let kept = Arc::default();
-        Self::Failed { error, kept }
+        Self::Failed {
+            error,
+            kept: Arc::default(),
+            shard: None,
+        }
     }
 }
 
 impl Verdict {
+    /// A failure of records that were to go to this shard.
+    pub(crate) fn failed_at(shard: &Arc<str>, error: DeliveryError) -> Self {
+        Self::Failed {
+            error,
+            kept: Arc::default(),
+            shard: Some(Arc::clone(shard)),
+        }
+    }
+
     /// The outcome of the record at `position`.
     pub(crate) fn at(&self, position: u32) -> Outcome {
         match self {
@@ -48,7 +62,7 @@ impl Verdict {
                 sub_sequence_number: if *aggregated { u64::from(position) } else { 0 },
                 attempts: Arc::clone(attempts),
             }),
-            Self::Failed { error, kept } => {
+            Self::Failed { error, kept, .. } => {
                 let mut error = error.clone();
                 let at = usize::try_from(position).unwrap_or(usize::MAX);
                 *error.parts_mut().1 = kept.get(at).cloned().map(Box::new);
@@ -60,9 +74,10 @@ impl Verdict {
     /// The same; where it is a failure, each record is given back.
     pub(crate) fn giving_back(&self, records: Vec<Record>) -> Self {
         match self {
-            Self::Failed { error, .. } if !records.is_empty() => Self::Failed {
+            Self::Failed { error, shard, .. } if !records.is_empty() => Self::Failed {
                 error: error.clone(),
                 kept: records.into(),
+                shard: shard.clone(),
             },
             other => other.clone(),
         }

@@ -3,7 +3,7 @@
 use crate::admission::{Admission, Charge};
 use crate::ages::Ages;
 use crate::error::DeliveryError;
-use crate::meters::Meters;
+use crate::meters::{End, Ended, Meters};
 use crate::quiet::Quiet;
 use crate::slot::Verdict;
 use crate::spool::Spool;
@@ -77,25 +77,34 @@ impl Ledger {
         }
     }
 
-    /// Counts the outcome of `records` records. Called once for each, with its resolution.
-    pub(crate) fn settled(&self, records: u64, verdict: &Verdict) {
-        match verdict {
-            Verdict::Delivered { shard_id, .. } => {
-                self.delivered.add(records);
-                let shard = self.meters.shard(shard_id);
-                shard.user_records_put.observe_many(1.0, records);
+    /// Counts the outcome of `records` records. Called once for each, with its resolution. `earlier`:
+    /// for each record that was in another aggregate before, the attempts there.
+    pub(crate) fn settled(&self, records: u64, earlier: &[u64], verdict: &Verdict) {
+        let (shard, attempts, outcome) = match verdict {
+            Verdict::Delivered {
+                shard_id, attempts, ..
+            } => (Some(shard_id), attempts.count(), End::Delivered),
+            Verdict::Failed { error, shard, .. } => {
+                let expired = matches!(error, DeliveryError::Expired { .. });
+                let outcome = if expired { End::Expired } else { End::Failed };
+                (shard.as_ref(), error.attempts().count(), outcome)
             }
+        };
+        self.meters.ended(&Ended {
+            shard,
+            records,
+            attempts,
+            earlier,
+            outcome,
+        });
+        match verdict {
+            Verdict::Delivered { .. } => self.delivered.add(records),
             Verdict::Failed {
                 error: DeliveryError::Closed { .. },
                 ..
             } => self.abandoned.add(records),
             Verdict::Failed { error, .. } => {
                 self.failed.add(records);
-                let nowhere = &self.meters.nowhere;
-                nowhere.user_records_put.observe_many(0.0, records);
-                if matches!(error, DeliveryError::Expired { .. }) {
-                    nowhere.expired.add(records);
-                }
                 self.warn(records, error);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::ProducerBuilder;
 use crate::spool::SpoolSync;
+use runtime::metrics::{ExtraDimension, Granularity, Level};
 use runtime::properties;
 use runtime::settings::Value;
 use std::ffi::OsString;
@@ -279,6 +280,61 @@ impl ProducerBuilder {
     pub fn proxy_login(self, user: &str, password: &str) -> Self {
         self.put("ProxyUserName", user)
             .put("ProxyPassword", password)
+    }
+
+    /// Whether metrics are uploaded to Amazon CloudWatch (`MetricsUpload`), for which the credentials need
+    /// `cloudwatch:PutMetricData`. The Kinesis Producer Library always does so; here it is done when any of
+    /// the settings below, or `CloudwatchEndpoint`, is given by whatever way, as in a file of the original,
+    /// and not with `MetricsLevel` none. Uploads have connections of their own and are never in the way of
+    /// records. [`metrics`](crate::metrics) has the names.
+    pub fn cloudwatch(self, on: bool) -> Self {
+        self.put("MetricsUpload", on)
+    }
+
+    /// Which metrics are uploaded (`MetricsLevel`, default [`Level::Detailed`]).
+    pub fn metrics_level(self, level: Level) -> Self {
+        self.put("MetricsLevel", level.as_str())
+    }
+
+    /// How fine the places are that uploaded metrics are told apart by (`MetricsGranularity`, default
+    /// [`Granularity::Shard`]).
+    pub fn metrics_granularity(self, granularity: Granularity) -> Self {
+        self.put("MetricsGranularity", granularity.as_str())
+    }
+
+    /// The namespace of uploaded metrics (`MetricsNamespace`, default `KinesisProducerLibrary`): 1 to 255
+    /// printable ASCII characters, not beginning with `AWS/` or a colon.
+    pub fn metrics_namespace(self, namespace: &str) -> Self {
+        self.put("MetricsNamespace", namespace)
+    }
+
+    /// How often metrics are uploaded (`MetricsUploadDelay`, 1 ms to 60 s, default 60 s).
+    pub fn metrics_upload_delay(self, delay: Duration) -> Self {
+        self.put("MetricsUploadDelay", delay)
+    }
+
+    /// A further dimension of metrics, uploaded and shown (the original's
+    /// `addAdditionalMetricsDimension`): it stands behind those of the same granularity that were given
+    /// before. One with an empty value is left out.
+    pub fn metrics_dimension(mut self, key: &str, value: &str, granularity: Granularity) -> Self {
+        if key.is_empty() || key.len() > 255 {
+            let reason = format!("{key:?} is no name of a dimension: 1 to 255 characters");
+            self.settings.problem("metrics_dimension", reason);
+        }
+        let dimension = ExtraDimension::new(key, value, granularity);
+        self.dimensions.push(dimension);
+        self
+    }
+
+    /// Where CloudWatch is called (`CloudwatchEndpoint`): a host, then over `https` at `CloudwatchPort`, or
+    /// a URL. Default: where all services are called, if there is such a place, else the region's own.
+    pub fn cloudwatch_endpoint(self, host: &str) -> Self {
+        self.put("CloudwatchEndpoint", host)
+    }
+
+    /// The port of an endpoint of CloudWatch that is a host (`CloudwatchPort`, 1 to 65535, default 443).
+    pub fn cloudwatch_port(self, port: u16) -> Self {
+        self.put("CloudwatchPort", u64::from(port))
     }
 
     /// How long a receipt waits for its outcome (`UserRecordTimeoutInMillis`, default zero: as long as it

@@ -3,14 +3,16 @@
 use super::isolate::{CaseId, Refusal};
 use super::{Engine, Misplaced};
 use crate::error::DeliveryError;
+use crate::events::ProducerEvent;
 use crate::outcome::{self, Failure};
 use crate::sealed::Sealed;
 use crate::sender::Done;
 use crate::slot::Verdict;
+use aws::ErrorKind;
 use aws::kinesis::{PutRecordsOutput, PutRecordsResult};
 use runtime::Attempts;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -25,7 +27,7 @@ impl Engine {
             }
         };
         let took = done.ended.saturating_duration_since(done.started);
-        self.shared.ledger.meters.request_time.observe(millis(took));
+        self.shared.ledger.meters.request_took(took, done.ended);
         match done.result {
             Ok(output) => {
                 if let Some(case) = done.case {
@@ -49,7 +51,7 @@ impl Engine {
         ended: Instant,
     ) {
         let (code, message) = (error.code(), error.to_string());
-        self.shared.ledger.meters.error(&code, None);
+        self.shared.ledger.meters.request_failed(&code, ended);
         let options = &self.options;
         let failure = outcome::of_request(
             error.kind(),
@@ -59,6 +61,7 @@ impl Engine {
         if let Some(requests) = self.warnings.pass(1, ended) {
             tracing::warn!(stream = %self.shared.stream, requests, %error, "requests fail");
         }
+        self.shared.listeners.tell(|| request_failed(error));
         match failure {
             Failure::Retry => self.rest.failed(started, ended, &self.chance),
             Failure::Wait => self.patience.failed(started, ended, &self.chance),
@@ -132,16 +135,14 @@ impl Engine {
                 self.collector.accepted(&sealed.shard, started, ended);
             }
         }
+        let mut throttles = BTreeMap::new();
         for (mut sealed, result) in batch.into_iter().zip(output.records) {
             match result {
                 PutRecordsResult::Stored {
                     shard_id,
                     sequence_number,
                 } => {
-                    let shard = self.shared.ledger.meters.shard(&sealed.shard);
-                    shard.kinesis_records_put.observe(1.0);
-                    shard.kinesis_bytes_put.observe(bytes(sealed.size));
-                    shard.all_errors.observe(0.0);
+                    self.shared.ledger.meters.stored(&sealed, ended);
                     if sealed.to_any || *sealed.shard == *shard_id {
                         self.attempted(&mut sealed, started, ended, None);
                         let shard = if sealed.to_any {
@@ -163,9 +164,11 @@ impl Engine {
                 }
                 PutRecordsResult::Refused { code, message } => {
                     let meters = &self.shared.ledger.meters;
-                    meters.error(&code, Some(&sealed.shard));
-                    meters.shard(&sealed.shard).kinesis_records_put.observe(0.0);
+                    meters.refused(&sealed.shard, &code, ended);
                     let throttled = code == outcome::THROTTLED;
+                    if throttled {
+                        *throttles.entry(Arc::clone(&sealed.shard)).or_default() += 1;
+                    }
                     self.collector
                         .refused(&sealed.shard, throttled, started, ended);
                     self.attempted(&mut sealed, started, ended, Some((&code, &message)));
@@ -173,6 +176,10 @@ impl Engine {
                     self.failed(sealed, failure, &code, &message, ended);
                 }
             }
+        }
+        for (shard_id, entries) in throttles {
+            let event = || ProducerEvent::Throttled { shard_id, entries };
+            self.shared.listeners.tell(event);
         }
     }
 
@@ -183,10 +190,9 @@ impl Engine {
         ended: Instant,
         failure: Option<(&str, &str)>,
     ) {
-        let delay = sealed.attempted(started, ended, failure);
-        let records = u64::from(sealed.claims.records());
-        let shard = self.shared.ledger.meters.shard(&sealed.shard);
-        shard.buffering.observe_many(millis(delay), records);
+        let meters = &self.shared.ledger.meters;
+        meters.attempted(sealed, started, ended);
+        sealed.attempted(started, ended, failure);
     }
 
     fn failed(
@@ -223,11 +229,10 @@ impl Engine {
         mut sealed: Sealed,
         error: impl FnOnce(Arc<Attempts>) -> DeliveryError,
     ) {
-        self.observe_retries(&sealed);
         self.order.done(&mut sealed);
-        sealed
-            .claims
-            .settle(&error(Arc::new(sealed.attempts)).into());
+        let error = error(Arc::new(sealed.attempts));
+        let verdict = Verdict::failed_at(&sealed.shard, error);
+        sealed.claims.settle(&verdict);
     }
 
     pub(super) fn deliver(
@@ -236,10 +241,9 @@ impl Engine {
         shard_id: Arc<str>,
         sequence_number: String,
     ) {
-        self.observe_retries(&sealed);
         self.order.done(&mut sealed);
-        let shard = self.shared.ledger.meters.shard(&shard_id);
-        shard.user_bytes_put.observe(bytes(sealed.data_len));
+        let meters = &self.shared.ledger.meters;
+        meters.data_put(&shard_id, &sealed.claims, sealed.data_len);
         sealed.claims.settle(&Verdict::Delivered {
             shard_id,
             sequence_number: sequence_number.into(),
@@ -247,21 +251,16 @@ impl Engine {
             attempts: Arc::new(sealed.attempts),
         });
     }
+}
 
-    #[expect(clippy::cast_precision_loss, reason = "a metric")]
-    fn observe_retries(&self, sealed: &Sealed) {
-        let retries = sealed.attempts.count().saturating_sub(1);
-        let records = u64::from(sealed.claims.records());
-        let shard = self.shared.ledger.meters.shard(&sealed.shard);
-        shard.retries.observe_many(retries as f64, records);
+fn request_failed(error: &aws::Error) -> ProducerEvent {
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::Credential => ProducerEvent::CredentialsFailed { message },
+        kind => ProducerEvent::RequestFailed {
+            kind,
+            code: error.code(),
+            message,
+        },
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a metric")]
-const fn bytes(count: usize) -> f64 {
-    count as f64
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

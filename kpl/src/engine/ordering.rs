@@ -8,6 +8,7 @@ use crate::record;
 use crate::refill::Refill;
 use crate::routing::{Keyless, Routing};
 use crate::sealed::{Sealed, expires};
+use crate::slot::Verdict;
 use aggregation::IdentityReader;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +56,8 @@ impl Engine {
             let id = id.filter(|_| identified);
             let record = record.as_user_record();
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
-                claim.settle(&DeliveryError::expired(Arc::default()).into());
+                let error = DeliveryError::expired(Arc::default());
+                claim.settle(&Verdict::failed_at(&sealed.shard, error));
                 continue;
             }
             let keyless = record.partition_key.is_empty();

@@ -2,6 +2,7 @@
 //! map did not foretell, fetch a newer map, and move what is queued.
 
 use super::{Engine, Evidence, MAP_AGE, Misplaced};
+use crate::events::ProducerEvent;
 use crate::outcome::{self, Landing};
 use crate::refresh::Fetched;
 use crate::sealed::Sealed;
@@ -74,10 +75,8 @@ impl Engine {
         } = misplaced;
         let message =
             format!("stored in {shard}, which is not known to hold all of the aggregate's keys");
-        self.shared
-            .ledger
-            .meters
-            .error(WRONG_SHARD, Some(&sealed.shard));
+        let records = u64::from(sealed.claims.records());
+        self.shared.ledger.meters.in_wrong_shard(records);
         self.attempted(&mut sealed, started, ended, Some((WRONG_SHARD, &message)));
         sealed
     }
@@ -140,13 +139,12 @@ impl Engine {
         let retired = map.retired(before);
         if !retired.is_empty() && map.routing == before.routing {
             let (closed, open) = (retired.len(), map.lanes().len());
+            let event = || ProducerEvent::Resharded { closed, open };
+            self.shared.listeners.tell(event);
             tracing::info!(stream = %self.shared.stream, closed, open, "the shards have changed");
         }
-        let open = map.names();
+        self.shared.ledger.meters.keep_shards(&map.names());
         for lane in &retired {
-            if !open.contains(&*lane.shard) {
-                self.shared.ledger.meters.retire(&lane.shard);
-            }
             for sealed in self.collector.remove(&lane.shard) {
                 self.enqueue(sealed, now);
             }

@@ -22,6 +22,17 @@ static HOST: Rule = Rule {
     },
 };
 
+/// What CloudWatch takes; the original takes more, and is refused.
+static NAMESPACE: Rule = Rule {
+    expected: "1 to 255 printable ASCII characters, not beginning with AWS/ or a colon",
+    allows: |text| {
+        (1..=255).contains(&text.len())
+            && !text.starts_with("AWS/")
+            && !text.starts_with(':')
+            && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+    },
+};
+
 /// The original's pattern, widened for the numbers of regions to come.
 static REGION: Rule = Rule {
     expected: "the name of a region, e.g. eu-west-1",
@@ -95,8 +106,6 @@ const fn idle(name: &'static str, why: &'static str) -> Setting {
     unset(name, Kind::WithoutEffect, why)
 }
 
-const METRICS: &str =
-    "the producer uploads no metrics: it counts into the runtime::Metrics that it was given.";
 const DAEMON: &str = "there is no daemon: the producer is part of the process.";
 const GLUE: &str = "there is no client of a schema registry here.";
 const JAVA: &str = "an object of Java, which the original cannot read from a file either: give the aws::Config a source of credentials.";
@@ -127,6 +136,17 @@ pub const SETTINGS: Registry = Registry(&[
         "CaCertFile",
         Kind::Text,
         "A file of certificates in PEM that are trusted in place of the machine's. Taken when the producer makes its own configuration; an aws::Config has its own.",
+    ),
+    unset(
+        "CloudwatchEndpoint",
+        Kind::Matching(&HOST),
+        "Where CloudWatch is called: a host, then over https at CloudwatchPort, or a whole URL. Unset: where all services are called, if there is such a place, else the region's own.",
+    ),
+    integer(
+        "CloudwatchPort",
+        (1, 65_535),
+        Some("443"),
+        "The port of a CloudwatchEndpoint that is a host.",
     ),
     integer(
         "CollectionMaxCount",
@@ -219,6 +239,35 @@ pub const SETTINGS: Registry = Registry(&[
         (64, 10_485_760),
         Some("1048576"),
         "Bytes of a user record's data, at the most; a larger one is not admitted. Data and partition key together have the stream's limit besides, 1 MiB unless it was set to more.",
+    ),
+    Setting {
+        name: "MetricsGranularity",
+        kind: Kind::OneOf(&["global", "stream", "shard"]),
+        default: Some("shard"),
+        meaning: "How fine the places are that uploaded metrics are told apart by.",
+    },
+    Setting {
+        name: "MetricsLevel",
+        kind: Kind::OneOf(&["none", "summary", "detailed"]),
+        default: Some("detailed"),
+        meaning: "Which metrics are uploaded: none, those that an operator watches, or all.",
+    },
+    Setting {
+        name: "MetricsNamespace",
+        kind: Kind::Matching(&NAMESPACE),
+        default: Some("KinesisProducerLibrary"),
+        meaning: "The namespace of uploaded metrics.",
+    },
+    unset(
+        "MetricsUpload",
+        Kind::Bool,
+        "Uploads metrics to CloudWatch (cloudwatch:PutMetricData), as the original always does. Unset: when any other setting of metrics or CloudWatch, or a further dimension, is given, and MetricsLevel is not none.",
+    ),
+    millis(
+        "MetricsUploadDelay",
+        (1, 60_000),
+        "60000",
+        "How often metrics are uploaded.",
     ),
     Setting {
         name: "OnPermanentError",
@@ -333,8 +382,6 @@ pub const SETTINGS: Registry = Registry(&[
         "CaCertPath",
         "a directory of certificates cannot be read: name a file, CaCertFile.",
     ),
-    idle("CloudwatchEndpoint", METRICS),
-    idle("CloudwatchPort", METRICS),
     idle("CredentialsProvider", JAVA),
     idle(
         "CredentialsRefreshDelay",
@@ -358,10 +405,6 @@ pub const SETTINGS: Registry = Registry(&[
         "what is logged is decided by the program's `tracing` subscriber.",
     ),
     idle("MetricsCredentialsProvider", JAVA),
-    idle("MetricsGranularity", METRICS),
-    idle("MetricsLevel", METRICS),
-    idle("MetricsNamespace", METRICS),
-    idle("MetricsUploadDelay", METRICS),
     idle(
         "MinConnections",
         "connections are made when they are needed; the original never reads it either.",
@@ -445,6 +488,30 @@ mod tests {
             ("CollectionMaxCount", long(1, 500), Some("500")),
             ("CollectionMaxSize", long(52_224, LONG_MAX), Some("5242880")),
             ("KinesisPort", long(1, 65_535), Some("443")),
+            ("CloudwatchPort", long(1, 65_535), Some("443")),
+            (
+                "MetricsUploadDelay",
+                Kind::Millis {
+                    min: 1,
+                    max: 60_000,
+                },
+                Some("60000"),
+            ),
+            (
+                "MetricsLevel",
+                Kind::OneOf(&["none", "summary", "detailed"]),
+                Some("detailed"),
+            ),
+            (
+                "MetricsGranularity",
+                Kind::OneOf(&["global", "stream", "shard"]),
+                Some("shard"),
+            ),
+            (
+                "MetricsNamespace",
+                Kind::Matching(&NAMESPACE),
+                Some("KinesisProducerLibrary"),
+            ),
             ("MaxConnections", long(1, 256), Some("24")),
             ("MaxUserRecordSize", long(64, 10_485_760), Some("1048576")),
             (

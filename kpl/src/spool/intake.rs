@@ -5,6 +5,7 @@ use super::segment::{put_record, record_size};
 use super::writer::Spool;
 use super::{SpoolError, SpoolOptions};
 use crate::admission::{IntakeClosed, NotNow};
+use crate::events::ProducerEvent;
 use crate::record::Record;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -119,5 +120,7 @@ pub(crate) async fn recover(shared: Arc<Shared>, mut recovered: Recovered) {
         }
     }
     let records = shared.ledger.meters.recovered.value();
+    let event = || ProducerEvent::Recovered { records };
+    shared.listeners.tell(event);
     tracing::info!(%stream, records, "what an earlier producer had spooled is admitted");
 }

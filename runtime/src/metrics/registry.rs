@@ -277,9 +277,13 @@ impl Metrics {
     /// instrument that lacks the last of the given dimensions and what comes after it. Asking for such
     /// an instrument again before brings it back.
     pub fn retire(&self, dimensions: &[(&str, &str)]) {
-        let Some((last, _)) = dimensions.last() else {
-            return;
-        };
+        if let Some(((last, value), wider)) = dimensions.split_last() {
+            self.retire_each(wider, last, &BTreeSet::from([*value]));
+        }
+    }
+
+    /// As [`Metrics::retire`] for each of the values of the last dimension, in one go.
+    pub fn retire_each(&self, wider: &[(&str, &str)], last: &str, values: &BTreeSet<&str>) {
         let now = Instant::now();
         let mut nodes = self.0.nodes.lock();
         let nodes = &mut *nodes;
@@ -288,10 +292,12 @@ impl Metrics {
                 let mut own = key.dimensions.iter();
                 own.any(|(n, v)| n == name && v == value)
             };
-            if !dimensions.iter().all(has) {
+            let mut own = key.dimensions.iter();
+            let one = own.any(|(n, v)| *n == last && values.contains(v.as_str()));
+            if !one || !wider.iter().all(has) {
                 continue;
             }
-            let left = key.dimensions.iter().position(|(n, _)| n == last);
+            let left = key.dimensions.iter().position(|(n, _)| *n == last);
             let left = left.unwrap_or_default();
             nodes
                 .retired

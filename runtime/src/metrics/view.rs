@@ -60,6 +60,7 @@ pub struct View {
     extra: Vec<ExtraDimension>,
     dimensions: Option<BTreeSet<String>>,
     name: Option<String>,
+    place: Option<(String, String)>,
 }
 
 impl Default for View {
@@ -79,6 +80,7 @@ impl View {
             extra: Vec::new(),
             dimensions: None,
             name: None,
+            place: None,
         }
     }
 
@@ -129,6 +131,22 @@ impl View {
         self
     }
 
+    /// Without the values of other places: what names another value for this dimension is left out. So
+    /// several back ends can share a set of instruments, each with its own stream.
+    #[must_use]
+    pub fn with_place(mut self, dimension: impl Into<String>, value: impl Into<String>) -> Self {
+        self.place = Some((dimension.into(), value.into()));
+        self
+    }
+
+    /// False when the point stands at another place than the one that is wanted.
+    fn is_here(&self, point: &Point) -> bool {
+        self.place.as_ref().is_none_or(|(name, value)| {
+            let mut own = point.dimensions.iter();
+            own.all(|(n, v)| n != name || v == value)
+        })
+    }
+
     /// The points that are wanted, by number of dimensions, then name, then dimensions.
     #[must_use]
     pub fn apply(&self, points: Vec<Point>) -> Vec<Point> {
@@ -136,7 +154,7 @@ impl View {
         let mut places: BTreeMap<Place, Statistics> = BTreeMap::new();
         for point in points {
             let named = self.name.as_ref().is_none_or(|n| n == point.metric.name);
-            if !named || point.metric.level > self.level {
+            if !named || point.metric.level > self.level || !self.is_here(&point) {
                 continue;
             }
             let dimensions = self.place(point.dimensions);
@@ -328,6 +346,25 @@ mod tests {
         let lengths: Vec<_> = tree.iter().map(|p| p.dimensions.len()).collect();
         assert_eq!(lengths, [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]);
         assert_eq!(tree[2].statistics.count, 3);
+    }
+
+    #[test]
+    fn other_places_can_be_left_out() {
+        let mut points = shards();
+        points.retain(|p| p.metric.name == "Put");
+        points.push(leaf(Metric::new("Down"), &[], 7.0));
+        let view = View::everything()
+            .with_place("StreamName", "s")
+            .with_ancestors(true)
+            .with_granularity(Granularity::Stream);
+        assert_eq!(
+            shown(&view.apply(points)),
+            [
+                "Down() 1 7 7 7",
+                "Put() 2 3 1 2",
+                "Put(StreamName=s) 2 3 1 2"
+            ]
+        );
     }
 
     #[test]
