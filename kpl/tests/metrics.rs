@@ -414,6 +414,13 @@ async fn instruments_of_closed_shards_go_and_their_sums_stay() {
     );
     assert!(got["UserRecordsInWrongShard(StreamName=orders)"].1 >= 100.0);
 
+    // Attempts in an aggregate that was taken apart count for its records in the next.
+    let (records, retries, ..) = got["RetriesPerRecord(StreamName=orders)"];
+    let retried = got["UserRecordsRetried(StreamName=orders)"].1;
+    assert_eq!((records, retries), (1_200.0, retried));
+    let waits = got["BufferingTime(StreamName=orders)"];
+    assert_eq!(waits.0, 1_200.0 + retried);
+
     let mut resharded = 0;
     while let Some(Some(event)) = events.next().now_or_never() {
         let ProducerEvent::Resharded { closed, open } = event else {
