@@ -396,6 +396,12 @@ mod tests {
             shown.contains("ProxyPassword") && !shown.contains("a secret"),
             "{shown}"
         );
+        settings.set_properties("f", "ProxyPassword = a secret  ");
+        let warnings = format!("{:?}", settings.warnings());
+        assert!(
+            warnings.contains("blanks") && !warnings.contains("a secret"),
+            "{warnings}"
+        );
         settings.set("ProxyHost", "not a host");
         let problems = Options::read(&mut settings, false).unwrap_err();
         assert_eq!(problems.0[0].key, "ProxyHost");

@@ -280,7 +280,7 @@ pub const SETTINGS: Registry = Registry(&[
         Kind::Text,
         "An HTTP proxy that every request goes through. Unset: as HTTPS_PROXY and its like say. Taken when the producer makes its own configuration; an aws::Config has its own.",
     ),
-    unset("ProxyPassword", Kind::Text, "For a proxy that wants one."),
+    unset("ProxyPassword", Kind::Secret, "For a proxy that wants one."),
     integer(
         "ProxyPort",
         (1, 65_535),
