@@ -91,6 +91,14 @@ impl Bench {
             .unwrap()
     }
 
+    /// Whether the agent has logged something about this path.
+    fn has_seen(&self, path: &Path) -> bool {
+        let path = format!("={}", path.display());
+        self.log()
+            .split_whitespace()
+            .any(|word| word.ends_with(&path))
+    }
+
     /// What the agent has logged.
     fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap_or_default()
@@ -172,17 +180,14 @@ impl Writer {
         fs::File::create(&self.log).unwrap();
     }
 
-    /// Copies and truncates; nothing is written between.
-    async fn copytruncate(&mut self, pause: Duration) {
+    fn copy(&mut self) {
         self.rotations += 1;
         fs::copy(&self.log, self.rotated()).unwrap();
-        tokio::time::sleep(pause).await;
-        fs::File::options()
-            .write(true)
-            .open(&self.log)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+    }
+
+    fn truncate(&self) {
+        let file = fs::File::options().write(true).open(&self.log).unwrap();
+        file.set_len(0).unwrap();
     }
 }
 
@@ -205,10 +210,19 @@ async fn killed_five_times_while_the_file_grows_and_rotates_it_loses_nothing() {
     for round in 0..5 {
         for step in 0..10 {
             writer.write(400);
-            match (round + step) % 10 {
+            let rotation = (round + step) % 10;
+            match rotation {
                 3 => writer.rename(),
-                7 => writer.copytruncate(Duration::from_millis(300)).await,
-                _ => tokio::time::sleep(Duration::from_millis(40)).await,
+                7 => writer.copy(),
+                _ => continue,
+            }
+            // Its next look at the directory: what is rotated, it follows while the file grows.
+            let rotated = writer.rotated();
+            bench
+                .until("the rotation is seen", |b| b.has_seen(&rotated))
+                .await;
+            if rotation == 7 {
+                writer.truncate();
             }
         }
         let before = bench.arrived().len();
@@ -222,7 +236,10 @@ async fn killed_five_times_while_the_file_grows_and_rotates_it_loses_nothing() {
         writer.write(100);
         match round % 2 {
             0 => writer.rename(),
-            _ => writer.copytruncate(Duration::ZERO).await,
+            _ => {
+                writer.copy();
+                writer.truncate();
+            }
         }
         writer.write(100);
         child = bench.agent(&config, &[]);
@@ -357,7 +374,10 @@ async fn an_endpoint_that_goes_away_and_comes_back_costs_no_line() {
     for _ in 0..4 {
         writer.write(300);
         writer.rename();
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let rotated = writer.rotated();
+        bench
+            .until("the rotation is seen", |b| b.has_seen(&rotated))
+            .await;
     }
     assert_eq!(bench.arrived().len(), 300);
     bench.server = bench.local.start_on(address).await.unwrap();
