@@ -2,9 +2,9 @@
 
 use crate::config::{Config, Timeouts};
 use crate::credentials::{Cached, Credentials};
-use crate::endpoint::{OwnedHosts, Plane, Service};
+use crate::endpoint::{Endpoint, OwnedHosts, Plane, Service};
 use crate::error::{Error, ErrorKind, ServiceError};
-use crate::sign::{Signer, Skew, payload_hash};
+use crate::sign::{Payload, Signer, Skew};
 use crate::transport::{Transport, TransportError};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// The largest answer that any operation gives is a 10 MiB page of records with its framing (base64
 /// in JSON adds a third).
 const LARGEST_ANSWER: usize = 32 << 20;
+
+/// The encoding of the services that have one alone.
+const JSON: &str = "application/x-amz-json-1.0";
 
 /// An answer that could not be understood, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +81,8 @@ impl Caller {
     pub(crate) fn new(config: &Config, service: Service) -> Self {
         let (endpoint, content_type) = match service {
             Service::Kinesis => (&config.kinesis, config.kinesis_encoding.content_type()),
-            _ => (&config.dynamodb, "application/x-amz-json-1.0"),
+            Service::CloudWatch => (&config.cloudwatch, JSON),
+            _ => (&config.dynamodb, JSON),
         };
         Self {
             signer: Arc::new(Signer {
@@ -113,6 +117,14 @@ impl Caller {
         }
     }
 
+    /// The same caller at another place.
+    pub(crate) fn at(&self, endpoint: Endpoint) -> Self {
+        Self {
+            signer: Arc::new(self.signer.at(endpoint)),
+            ..self.clone()
+        }
+    }
+
     /// The same caller for one stream, by its ARN or its `StreamId`.
     pub(crate) fn for_stream(&self, stream: &str) -> Self {
         let signer = |plane| {
@@ -139,18 +151,17 @@ impl Caller {
     pub(crate) async fn call<T>(
         &self,
         operation: &'static str,
-        body: Vec<u8>,
+        payload: impl Into<Payload>,
         decode: impl Fn(&Bytes) -> Result<T, Undecodable> + Send + Sync,
     ) -> Result<T, Error> {
-        let body = Bytes::from(body);
-        let hash = payload_hash(&body);
+        let payload = payload.into();
         let bound = self.timeouts.operation;
         let began = Instant::now();
         let attempts = async {
             let mut backoff: Option<Backoff> = None;
             let mut signed_again = 0;
             loop {
-                let error = match self.attempt(operation, &body, &hash).await {
+                let error = match self.attempt(operation, &payload).await {
                     Ok(answer) => match decode(&answer) {
                         Ok(output) => return Ok(output),
                         Err(Undecodable(reason)) => Error::Answer {
@@ -220,12 +231,7 @@ impl Caller {
     }
 
     /// One attempt: the body of a good answer, or the error with what the next attempt needs to know.
-    async fn attempt(
-        &self,
-        operation: &'static str,
-        body: &Bytes,
-        hash: &str,
-    ) -> Result<Bytes, Failed> {
+    async fn attempt(&self, operation: &'static str, payload: &Payload) -> Result<Bytes, Failed> {
         let credentials = self
             .credentials
             .get()
@@ -234,7 +240,7 @@ impl Caller {
         let at = self.skew.apply(self.clock.now());
         let request = self
             .signer(operation)
-            .request(operation, body, hash, &credentials, at)
+            .request(operation, payload, &credentials, at)
             .map_err(|reason| Error::Request { operation, reason })?;
         let exchange = async {
             let (head, body) = self.transport.call(request).await?.into_parts();

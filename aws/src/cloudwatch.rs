@@ -1,16 +1,16 @@
 //! Amazon CloudWatch: `PutMetricData`, and an [`Uploader`] that sends what a set of instruments
 //! measures.
 
-mod call;
 mod encode;
 mod kept;
 mod uploader;
 
 pub use uploader::{UploadStats, Uploader, UploaderError, UploaderSettings};
 
+use crate::client::Caller;
 use crate::config::{Config, ConfigError};
+use crate::endpoint::{Endpoint, Service};
 use crate::error::Error;
-use call::Caller;
 use encode::Body;
 use runtime::metrics::{Point, Statistics, Unit};
 use std::collections::VecDeque;
@@ -53,19 +53,16 @@ impl Datum {
 
 /// Calls CloudWatch, in JSON. Clones share connections.
 ///
-/// It is called at the URL that Kinesis and DynamoDB are both called at, where they are (as when
-/// `endpoint_url` or `AWS_ENDPOINT_URL` names one for all services), else at the region's own;
+/// Its URL is looked up as those of the other services are ([`crate::ConfigBuilder::endpoint_url`]);
 /// [`Client::with_endpoint_url`] says otherwise.
 #[derive(Debug, Clone)]
 pub struct Client(Caller);
 
 impl Client {
     /// A client with the configuration's time-outs and retry policy.
-    ///
-    /// # Errors
-    /// When the region gives no host name.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self(Caller::new(config, None)?))
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self(Caller::new(config, Service::CloudWatch))
     }
 
     /// A client that calls this URL.
@@ -73,7 +70,8 @@ impl Client {
     /// # Errors
     /// When it is no URL of an endpoint.
     pub fn with_endpoint_url(config: &Config, url: &str) -> Result<Self, ConfigError> {
-        Ok(Self(Caller::new(config, Some(url))?))
+        let endpoint = Endpoint::given("the endpoint of CloudWatch", url)?;
+        Ok(Self(Self::new(config).0.at(endpoint)))
     }
 
     /// Sends data, in as few requests as the service's limits allow: 1,000 data and 1 MB each;
@@ -90,8 +88,14 @@ impl Client {
     pub async fn put_metric_data(&self, namespace: &str, data: Vec<Datum>) -> Result<(), Error> {
         let mut data: VecDeque<Datum> = data.into();
         while let Some(body) = Body::of_first(namespace, &mut data) {
-            self.0.put_metric_data(&body).await?;
+            self.put(&body).await?;
         }
         Ok(())
+    }
+
+    /// One call.
+    async fn put(&self, body: &Body) -> Result<(), Error> {
+        // A good answer is empty.
+        self.0.call("PutMetricData", body, |_| Ok(())).await
     }
 }

@@ -25,6 +25,7 @@ pub struct Config {
     pub(crate) region: String,
     pub(crate) kinesis: Endpoint,
     pub(crate) dynamodb: Endpoint,
+    pub(crate) cloudwatch: Endpoint,
     /// Kinesis' hosts of accounts and streams, where they are to be used.
     pub(crate) owned_hosts: Option<OwnedHosts>,
     pub(crate) credentials: Arc<Given>,

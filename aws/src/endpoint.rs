@@ -16,6 +16,7 @@ use std::fmt;
 pub(crate) enum Service {
     Kinesis,
     DynamoDb,
+    CloudWatch,
     /// Gives out credentials of roles.
     Sts,
     /// Gives out credentials to who has logged in.
@@ -43,11 +44,20 @@ impl Variant {
 }
 
 impl Service {
-    /// The name that requests are signed for, and that stands in the `services` of a profile.
+    /// The name that requests are signed for.
     pub(crate) const fn signing_name(self) -> &'static str {
+        match self {
+            Self::CloudWatch => "monitoring",
+            _ => self.key(),
+        }
+    }
+
+    /// What the service is called in the `services` of a profile.
+    const fn key(self) -> &'static str {
         match self {
             Self::Kinesis => "kinesis",
             Self::DynamoDb => "dynamodb",
+            Self::CloudWatch => "cloudwatch",
             Self::Sts => "sts",
             Self::Sso => "sso",
         }
@@ -66,6 +76,7 @@ impl Service {
         match self {
             Self::Kinesis => "Kinesis_20131202",
             Self::DynamoDb => "DynamoDB_20120810",
+            Self::CloudWatch => "GraniteServiceVersion20100801",
             // Their requests name the operation elsewhere.
             Self::Sts | Self::Sso => "",
         }
@@ -75,6 +86,7 @@ impl Service {
         match self {
             Self::Kinesis => "AWS_ENDPOINT_URL_KINESIS",
             Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+            Self::CloudWatch => "AWS_ENDPOINT_URL_CLOUDWATCH",
             Self::Sts => "AWS_ENDPOINT_URL_STS",
             Self::Sso => "AWS_ENDPOINT_URL_SSO",
         }
@@ -98,20 +110,9 @@ impl Endpoint {
     /// The first of: what was given, the environment, the profile, the region's own. In the environment
     /// and in the profile what is said of the service counts before what is said of all; both are
     /// passed over when `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or `ignore_configured_endpoint_urls` says
-    /// so. The order is that of the AWS SDKs' reference guide.
+    /// so. The order is that of the AWS SDKs' reference guide. As with them, another variant of the
+    /// region's names does not go together with a URL, which is one name alone.
     pub(crate) fn find(
-        service: Service,
-        region: &str,
-        given: [(&'static str, Option<String>); 2],
-        env: &Environment,
-        profile: &Profile,
-    ) -> Result<Self, ConfigError> {
-        Self::find_kind(service, region, Variant::default(), given, env, profile)
-    }
-
-    /// As [`Endpoint::find`], for another of the region's names. As in the AWS SDKs that does not go
-    /// together with a URL, which is one name alone.
-    pub(crate) fn find_kind(
         service: Service,
         region: &str,
         variant: Variant,
@@ -120,7 +121,7 @@ impl Endpoint {
         profile: &Profile,
     ) -> Result<Self, ConfigError> {
         let variables = [service.url_variable(), "AWS_ENDPOINT_URL"];
-        let of_service = profile.of_service(service.signing_name(), "endpoint_url");
+        let of_service = profile.of_service(service.key(), "endpoint_url");
         let ignore = env
             .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
             .or_else(|| profile.get("ignore_configured_endpoint_urls"))
@@ -145,14 +146,19 @@ impl Endpoint {
                         switch,
                     });
                 }
-                Self::parse(&url).map_err(|reason| ConfigError::BadEndpoint {
-                    source_name,
-                    url: without_secret(&url),
-                    reason,
-                })
+                Self::given(source_name, &url)
             }
             None => Self::of_region(service, region, variant),
         }
+    }
+
+    /// That of a URL, which `source_name` gave.
+    pub(crate) fn given(source_name: &'static str, url: &str) -> Result<Self, ConfigError> {
+        Self::parse(url).map_err(|reason| ConfigError::BadEndpoint {
+            source_name,
+            url: without_secret(url),
+            reason,
+        })
     }
 
     /// The region's own.
@@ -309,7 +315,8 @@ mod tests {
     ) -> Result<String, String> {
         let env = Environment::fixed(env.iter().copied());
         let given = given.map(|url| ("given", url.map(str::to_owned)));
-        Endpoint::find(Service::Kinesis, region, given, &env, &Profile::default())
+        let (variant, nobody) = (Variant::default(), Profile::default());
+        Endpoint::find(Service::Kinesis, region, variant, given, &env, &nobody)
             .map(|e| e.to_string())
             .map_err(|e| e.to_string())
     }
@@ -355,10 +362,10 @@ mod tests {
             let variant = Variant { fips, dual_stack };
             let (env, nobody) = (Environment::fixed([("", "")]), Profile::default());
             let given = [("", None), ("", None)];
-            let found = Endpoint::find_kind(service, region, variant, given, &env, &nobody);
+            let found = Endpoint::find(service, region, variant, given, &env, &nobody);
             found.unwrap().host().to_owned()
         };
-        use Service::{DynamoDb, Kinesis, Sso, Sts};
+        use Service::{CloudWatch, DynamoDb, Kinesis, Sso, Sts};
         for (service, region, fips, dual_stack, expected) in [
             (
                 Kinesis,
@@ -487,6 +494,34 @@ mod tests {
                 "dynamodb.us-gov-west-1.amazonaws.com",
             ),
             (
+                CloudWatch,
+                "cn-north-1",
+                false,
+                false,
+                "monitoring.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                CloudWatch,
+                "us-east-1",
+                true,
+                false,
+                "monitoring-fips.us-east-1.amazonaws.com",
+            ),
+            (
+                CloudWatch,
+                "eu-west-1",
+                false,
+                true,
+                "monitoring.eu-west-1.api.aws",
+            ),
+            (
+                CloudWatch,
+                "us-gov-west-1",
+                true,
+                false,
+                "monitoring.us-gov-west-1.amazonaws.com",
+            ),
+            (
                 Sts,
                 "eu-west-1",
                 false,
@@ -528,7 +563,7 @@ mod tests {
             let variant = Variant { fips, dual_stack };
             let given = [("endpoint_url", Some("http://x".to_owned())), ("", None)];
             let found =
-                Endpoint::find_kind(Service::Kinesis, "eu-west-1", variant, given, &env, &nobody);
+                Endpoint::find(Service::Kinesis, "eu-west-1", variant, given, &env, &nobody);
             let error = found.unwrap_err().to_string();
             assert!(
                 error.contains(word) && error.contains("endpoint_url"),

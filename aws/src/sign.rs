@@ -43,6 +43,31 @@ impl Skew {
     }
 }
 
+/// A request's body, hashed once for all of its attempts.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    bytes: Bytes,
+    hash: String,
+    /// What `Content-Encoding` says, where the body is not sent as it was written.
+    encoding: Option<&'static str>,
+}
+
+impl Payload {
+    pub(crate) fn new(bytes: Bytes, encoding: Option<&'static str>) -> Self {
+        Self {
+            hash: payload_hash(&bytes),
+            bytes,
+            encoding,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes.into(), None)
+    }
+}
+
 /// Makes signed requests to one service at one place.
 #[derive(Debug)]
 pub(crate) struct Signer {
@@ -62,12 +87,11 @@ impl Signer {
         }
     }
 
-    /// The request of one attempt: headers, payload hash, signature.
+    /// The request of one attempt: headers and signature.
     pub(crate) fn request(
         &self,
         operation: &str,
-        body: &Bytes,
-        payload_hash: &str,
+        payload: &Payload,
         credentials: &Credentials,
         at: SystemTime,
     ) -> Result<http::Request<Bytes>, String> {
@@ -81,14 +105,17 @@ impl Signer {
         let mut request = http::Request::builder()
             .method(http::Method::POST)
             .uri(&url);
-        for (name, value) in headers {
+        let encoding = payload.encoding.map(|value| ("content-encoding", value));
+        for (name, value) in headers.into_iter().chain(encoding) {
             request = request.header(name, value);
         }
-        let mut request = request.body(body.clone()).map_err(|e| e.to_string())?;
+        let mut request = request
+            .body(payload.bytes.clone())
+            .map_err(|e| e.to_string())?;
         let name = self.service.signing_name();
         sign_hashed(
             &mut request,
-            payload_hash,
+            &payload.hash,
             name,
             &self.region,
             credentials,
@@ -142,7 +169,7 @@ fn sign_hashed(
 }
 
 /// SHA-256 in hexadecimal, as the signature wants it.
-pub(crate) fn payload_hash(body: &[u8]) -> String {
+fn payload_hash(body: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, body).as_ref())
 }
 
@@ -174,6 +201,36 @@ mod tests {
         assert!(!skew.learn(now + minutes(61), now), "already corrected");
         assert!(skew.learn(now - minutes(30), now));
         assert_eq!(skew.apply(now), now - minutes(30));
+    }
+
+    #[test]
+    fn the_encoding_of_a_body_is_said_and_signed() {
+        let signer = Signer {
+            service: Service::CloudWatch,
+            endpoint: Endpoint::given("a test", "http://h").unwrap(),
+            region: "eu-west-1".to_owned(),
+            content_type: "application/x-amz-json-1.0",
+        };
+        let keys = Credentials::new("AKID", "hush", None);
+        let at = from_epoch_millis(1_700_000_000_000);
+        for (encoding, signed) in [
+            (None, "content-type;host;x-amz-date;x-amz-target"),
+            (
+                Some("gzip"),
+                "content-encoding;content-type;host;x-amz-date;x-amz-target",
+            ),
+        ] {
+            let payload = Payload::new(Bytes::from_static(b"body"), encoding);
+            let request = signer.request("PutMetricData", &payload, &keys, at);
+            let headers = request.unwrap().headers().clone();
+            let text = |name| headers.get(name).map(|v| v.to_str().unwrap());
+            assert_eq!(text("content-encoding"), encoding);
+            let authorization = text("authorization").unwrap();
+            let scope = "Credential=AKID/20231114/eu-west-1/monitoring/aws4_request";
+            assert!(authorization.contains(scope), "{authorization}");
+            let signed = format!("SignedHeaders={signed},");
+            assert!(authorization.contains(&signed), "{authorization}");
+        }
     }
 
     #[test]

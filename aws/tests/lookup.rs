@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
+use aws::cloudwatch::Datum;
 use aws::kinesis::{Client, IteratorPosition};
 use aws::{
     Config, Credentials, Environment, Error, ErrorKind, InProcess, Timeouts, TransportError,
 };
 use bytes::Bytes;
+use runtime::metrics::{Statistics, Unit};
 use runtime::{Chance, RetryPolicy};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +27,10 @@ services = own
 [services own]
 kinesis =
   endpoint_url = http://services
+dynamodb =
+  endpoint_url = http://services-dynamodb
+cloudwatch =
+  endpoint_url = http://services-cloudwatch
 [profile quiet]
 region = r-quiet
 endpoint_url = http://quiet
@@ -80,6 +86,73 @@ fn region_and_endpoint_come_from_the_first_place_that_has_one() {
     assert_eq!(load(&gone, &ignore, None), found("r-profile", own));
     let given = Some(("r-0", "http://given"));
     assert_eq!(load(&gone, &ignore, given), found("r-0", "http://given"));
+}
+
+/// The hosts that Kinesis, DynamoDB and CloudWatch are called at.
+async fn hosts(vars: &[(&str, &str)], set: fn(aws::ConfigBuilder) -> aws::ConfigBuilder) -> String {
+    let asked = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let transport = InProcess::new(move |request: http::Request<Bytes>| {
+        seen.lock().push(request.uri().host().unwrap().to_owned());
+        async { Ok::<_, Infallible>(http::Response::new(Bytes::new())) }
+    });
+    let vars = vars.iter().copied().chain([("HOME", "/nonexistent")]);
+    let config = builder()
+        .environment(Environment::fixed(vars))
+        .transport(Arc::new(transport))
+        .retry(RetryPolicy::none());
+    let config = set(config).load().unwrap();
+    // Whatever the empty answer means.
+    let _ = Client::new(&config).list_streams().await;
+    let table = aws::dynamodb::Client::new(&config);
+    let _ = table.describe_table("t").await;
+    let datum = Datum {
+        name: "m".to_owned(),
+        dimensions: Vec::new(),
+        unit: Unit::Count,
+        timestamp: config.clock().now(),
+        statistics: Statistics::of(1.0, 1),
+    };
+    let metrics = aws::cloudwatch::Client::new(&config);
+    metrics.put_metric_data("App", vec![datum]).await.unwrap();
+    asked.lock().join(" ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_is_looked_up_in_the_same_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    std::fs::write(&file, FILE).unwrap();
+    let file = file.display().to_string();
+    let own = [
+        ("AWS_ENDPOINT_URL", "http://env"),
+        ("AWS_ENDPOINT_URL_KINESIS", "http://env-kinesis"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://env-dynamodb"),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", "http://env-cloudwatch"),
+    ];
+    let work = [("AWS_CONFIG_FILE", file.as_str()), ("AWS_PROFILE", "work")];
+    let fips = [("AWS_USE_FIPS_ENDPOINT", "true")];
+    let as_it_is = |b| b;
+    assert_eq!(hosts(&own, |b| b.endpoint_url("http://g")).await, "g g g");
+    assert_eq!(
+        hosts(&own, as_it_is).await,
+        "env-kinesis env-dynamodb env-cloudwatch"
+    );
+    assert_eq!(hosts(&own[..1], as_it_is).await, "env env env");
+    assert_eq!(
+        hosts(&work, as_it_is).await,
+        "services services-dynamodb services-cloudwatch"
+    );
+    assert_eq!(
+        hosts(&fips, as_it_is).await,
+        "kinesis-fips.eu-west-1.amazonaws.com dynamodb-fips.eu-west-1.amazonaws.com \
+         monitoring-fips.eu-west-1.amazonaws.com"
+    );
+    // What is said of one service says nothing of another.
+    assert_eq!(
+        hosts(&[], |b| b.kinesis_endpoint_url("http://k")).await,
+        "k dynamodb.eu-west-1.amazonaws.com monitoring.eu-west-1.amazonaws.com"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Requests, as pure functions: JSON 1.0, compressed above a size.
 
 use super::Datum;
+use crate::sign::Payload;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -95,6 +96,12 @@ impl Body {
             bytes: smaller.unwrap_or(json).into(),
             data: count,
         })
+    }
+}
+
+impl From<&Body> for Payload {
+    fn from(body: &Body) -> Self {
+        Self::new(body.bytes.clone(), body.compressed.then_some("gzip"))
     }
 }
 

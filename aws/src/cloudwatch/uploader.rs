@@ -2,7 +2,6 @@
 
 pub use super::kept::UploadStats;
 
-use super::call::Caller;
 use super::kept::Kept;
 use super::{Client, Datum};
 use crate::config::{Config, ConfigError};
@@ -202,7 +201,7 @@ impl Uploader {
         config.chance = chance.fork();
         let client = match &settings.endpoint_url {
             Some(url) => Client::with_endpoint_url(&config, url)?,
-            None => Client::new(&config)?,
+            None => Client::new(&config),
         };
         let stats = Arc::default();
         let kept = Kept::new(
@@ -212,7 +211,7 @@ impl Uploader {
             metrics.counter(GIVEN_UP, &[]),
         );
         let task = Task {
-            caller: client.0,
+            client,
             clock: config.clock(),
             chance,
             reader: metrics.reader(),
@@ -235,7 +234,7 @@ impl Uploader {
 }
 
 struct Task {
-    caller: Caller,
+    client: Client,
     clock: Arc<dyn WallClock>,
     chance: Chance,
     reader: Reader,
@@ -303,8 +302,8 @@ impl Task {
 
     fn send(&mut self) -> Option<Sending> {
         let body = self.kept.next()?;
-        let caller = self.caller.clone();
-        Some(async move { caller.put_metric_data(&body).await }.boxed())
+        let client = self.client.clone();
+        Some(async move { client.put(&body).await }.boxed())
     }
 
     /// How long to wait before the next call, after a failure.

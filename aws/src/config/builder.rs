@@ -49,9 +49,9 @@ impl ConfigBuilder {
     }
 
     /// The URL of every service, with scheme and, if it is not the scheme's own, port. Default:
-    /// `AWS_ENDPOINT_URL_KINESIS` and `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, the
-    /// `endpoint_url` of `kinesis` and `dynamodb` in the profile's `services`, the profile's
-    /// `endpoint_url`, the region's own endpoints.
+    /// `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_CLOUDWATCH`,
+    /// `AWS_ENDPOINT_URL`, the `endpoint_url` of `kinesis`, `dynamodb` and `cloudwatch` in the profile's
+    /// `services`, the profile's `endpoint_url`, the region's own endpoints.
     #[must_use]
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
@@ -72,7 +72,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// The endpoints that are validated for FIPS 140, also of STS and SSO. Default:
+    /// The endpoints that are validated for FIPS 140, also of CloudWatch, STS and SSO. Default:
     /// `AWS_USE_FIPS_ENDPOINT`, the profile's `use_fips_endpoint`, false. Not beside an endpoint that is
     /// given as a URL.
     #[must_use]
@@ -81,7 +81,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// The endpoints that have addresses of IPv4 and IPv6, also of STS and SSO. Default:
+    /// The endpoints that have addresses of IPv4 and IPv6, also of CloudWatch, STS and SSO. Default:
     /// `AWS_USE_DUALSTACK_ENDPOINT`, the profile's `use_dualstack_endpoint`, false. Not beside an
     /// endpoint that is given as a URL.
     #[must_use]
@@ -306,7 +306,7 @@ impl ConfigBuilder {
                 ("endpoint given for the service", own),
                 ("endpoint_url", self.endpoint.clone()),
             ];
-            Endpoint::find_kind(service, &region, variant, given, &env, &profile)
+            Endpoint::find(service, &region, variant, given, &env, &profile)
         };
         let kinesis = endpoint(self.kinesis_endpoint.clone(), Service::Kinesis)?;
         let owned_hosts = OwnedHosts::of(&region, variant).filter(|_| {
@@ -314,6 +314,7 @@ impl ConfigBuilder {
             self.account_hosts && own.is_ok_and(|own| own == kinesis)
         });
         let dynamodb = endpoint(self.dynamodb_endpoint.clone(), Service::DynamoDb)?;
+        let cloudwatch = endpoint(None, Service::CloudWatch)?;
         let sts = endpoint(None, Service::Sts)?;
         let (transport, http) = match &self.transport {
             Some(transport) => (Arc::clone(transport), None),
@@ -349,6 +350,7 @@ impl ConfigBuilder {
             region,
             kinesis,
             dynamodb,
+            cloudwatch,
             owned_hosts,
             credentials,
             kinesis_encoding: self.kinesis_encoding,

@@ -4,7 +4,7 @@ use super::plan::{self, Source};
 use super::{Credentials, CredentialsError, ProvideCredentials};
 use super::{container, instance, process, sso, sts};
 use crate::config::ConfigError;
-use crate::endpoint::{Endpoint, Variant};
+use crate::endpoint::{Endpoint, Service, Variant};
 use crate::environment::Environment;
 use crate::profile::Profile;
 use crate::sign::Skew;
@@ -51,9 +51,8 @@ impl Access {
     /// Where SSO's tokens are turned into credentials.
     pub(super) fn portal(&self, region: &str) -> Result<Endpoint, String> {
         let given = [("endpoint_url", self.given.clone()), ("", None)];
-        let service = crate::endpoint::Service::Sso;
-        let found = Endpoint::find_kind(
-            service,
+        let found = Endpoint::find(
+            Service::Sso,
             region,
             self.variant,
             given,

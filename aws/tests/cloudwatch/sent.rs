@@ -178,7 +178,7 @@ async fn over_a_socket_plain_and_compressed() {
         .await
         .unwrap();
     let config = config().endpoint_url(server.url()).load().unwrap();
-    let client = Client::new(&config).unwrap();
+    let client = Client::new(&config);
     client
         .put_metric_data("App", vec![datum("m")])
         .await
@@ -217,7 +217,7 @@ async fn wrong_keys_are_refused_after_one_new_signature() {
         .transport(transport(&local))
         .load()
         .unwrap();
-    let client = Client::new(&config).unwrap();
+    let client = Client::new(&config);
     let error = client.put_metric_data("App", vec![datum("m")]).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Credential);
     assert_eq!(local.request_counts()["PutMetricData"], 2);
