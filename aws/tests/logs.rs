@@ -1,39 +1,23 @@
-//! No log shows a secret, whatever its level, also those of dependencies. In a process of its own: which
-//! events are built is settled for the whole process, by whoever comes first.
+//! No log shows a secret, whatever its level, also those of dependencies.
+
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
+
+#[path = "support/captured.rs"]
+mod captured;
 
 use aws::kinesis::{Client, IteratorPosition};
 use aws::{Config, Credentials, Environment};
+use captured::Captured;
 use mockito::Server;
-use std::io;
-use std::sync::Arc;
 use tracing_subscriber::filter::LevelFilter;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const TOKEN: &str = "FwoGZXIvYXdzEXAMPLETOKEN";
 const PASSWORD: &str = "proxy-pass-word";
 
-#[derive(Clone, Default)]
-struct Captured(Arc<parking_lot::Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_log_of_any_level_shows_a_secret() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .init();
+    let captured = Captured::from_now(LevelFilter::TRACE);
     let mut server = Server::new_async().await;
     let refusal = format!(
         r#"{{"__type":"InvalidSignatureException","message":"x-amz-security-token:{TOKEN}"}}"#
@@ -89,7 +73,7 @@ async fn no_log_of_any_level_shows_a_secret() {
     let error = Client::new(&in_container).list_streams().await.unwrap_err();
     assert!(matches!(error, aws::Error::Service(_)), "{error}");
     tracing::error!(%error, ?error, ?in_container, "failed");
-    let logged = String::from_utf8(captured.0.lock().clone()).unwrap();
+    let logged = captured.text();
     for seen in [
         "signing request",
         "canonical_request",

@@ -4,29 +4,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
+#[path = "support/wire.rs"]
+mod support;
+
 use aws::kinesis::{
     Client, IteratorPosition, PutRecordsEntry, PutRecordsResult, ShardFilter, StreamStatus,
 };
-use aws::{Config, Credentials, Encoding, Environment, Error, ErrorKind};
-use mockito::{Matcher, Mock, Server, ServerGuard};
+use aws::{Encoding, Error, ErrorKind};
+use mockito::{Mock, Server, ServerGuard};
+use runtime::RetryPolicy;
 use runtime::time::from_epoch_millis;
-use runtime::{Chance, ManualClock, RetryPolicy};
-use std::sync::Arc;
+use support::{NOW, builder, signed};
 
 const JSON: &str = "application/x-amz-json-1.1";
-/// 2023-11-14 22:13:20 UTC
-const NOW: u64 = 1_700_000_000_000;
-
 fn client(server: &ServerGuard) -> Client {
-    let config = Config::builder()
-        .region("eu-west-1")
-        .endpoint_url(server.url())
-        .credentials(Credentials::new("AKID", "hush", None))
-        .clock(Arc::new(ManualClock::new(from_epoch_millis(NOW))))
-        .chance(Chance::seeded(1))
+    let config = builder(&server.url())
         .retry(RetryPolicy::none())
         .kinesis_encoding(Encoding::Json)
-        .environment(Environment::fixed([("HOME", "/nonexistent")]))
         .load();
     Client::new(&config.unwrap())
 }
@@ -38,15 +32,7 @@ async fn expect(server: &mut ServerGuard, operation: &str, body: &str, answer: &
         .mock("POST", "/")
         .match_header("content-type", JSON)
         .match_header("x-amz-target", &*format!("Kinesis_20131202.{operation}"))
-        .match_header(
-            "authorization",
-            Matcher::Regex(
-                "^AWS4-HMAC-SHA256 Credential=AKID/20231114/eu-west-1/kinesis/aws4_request, \
-                 SignedHeaders=content-type;host;x-amz-date;x-amz-target, \
-                 Signature=[0-9a-f]{64}$"
-                    .to_owned(),
-            ),
-        )
+        .match_header("authorization", signed())
         .match_request(move |request| request.body().is_ok_and(|body| *body == expected))
         .with_header("content-type", JSON)
         .with_body(answer)

@@ -10,55 +10,17 @@
 
 mod outages;
 mod sent;
+#[path = "../support/endpoint.rs"]
+mod support;
 
+use aws::Credentials;
 use aws::cloudwatch::{Uploader, UploaderSettings};
-use aws::{Config, Credentials, Environment, InProcess};
-use bytes::Bytes;
-use local::{AccessKey, Fault, FaultAction, Local, LocalOptions, MetricDatum, MetricValue};
+use local::{Fault, FaultAction, Local, MetricDatum, MetricValue};
 use runtime::metrics::{Granularity, Level, Metric, Unit};
 use runtime::time::from_epoch_millis;
-use runtime::{Chance, Metrics, TaskScope, TokioClock};
-use std::sync::Arc;
+use runtime::{Chance, Metrics, TaskScope};
 use std::time::Duration;
-
-const KEY: (&str, &str) = ("AKIDMETRICS", "a secret of the tests");
-/// Wall time at the start.
-const T0: u64 = 1_700_000_000_000;
-
-fn clock() -> Arc<TokioClock> {
-    Arc::new(TokioClock::starting_at(from_epoch_millis(T0)))
-}
-
-fn local() -> Local {
-    Local::new(LocalOptions {
-        clock: Some(clock()),
-        verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
-        recorded: 1 << 20,
-        ..LocalOptions::default()
-    })
-    .unwrap()
-}
-
-fn config() -> aws::ConfigBuilder {
-    Config::builder()
-        .region("us-east-1")
-        .credentials(Credentials::new(KEY.0, KEY.1, None))
-        .clock(clock())
-        .chance(Chance::seeded(7))
-        .environment(Environment::fixed([("HOME", "/nonexistent")]))
-}
-
-fn transport(local: &Local) -> Arc<dyn aws::Transport> {
-    let local = local.clone();
-    Arc::new(InProcess::new(move |request: http::Request<Bytes>| {
-        let local = local.clone();
-        async move { local.handle(request).await }
-    }))
-}
-
-fn in_process(local: &Local) -> Config {
-    config().transport(transport(local)).load().unwrap()
-}
+use support::{KEY, T0, config, error, in_process, local, transport};
 
 fn settings() -> UploaderSettings {
     UploaderSettings::of_producer("App", Level::Detailed, Granularity::Shard, [])
@@ -131,12 +93,4 @@ const TIME: Metric = Metric::new("RequestTime").with_unit(Unit::Milliseconds);
 
 fn every(action: FaultAction) -> Fault {
     Fault::every("PutMetricData", action)
-}
-
-fn error(status: u16, code: &str) -> FaultAction {
-    FaultAction::Error {
-        status,
-        code: code.to_owned(),
-        message: "scripted".to_owned(),
-    }
 }

@@ -12,53 +12,14 @@ mod connections;
 mod encodings;
 mod lives;
 mod signatures;
+#[path = "../support/endpoint.rs"]
+mod support;
 
-use aws::{Config, Credentials, Encoding, Environment, ErrorKind, InProcess};
-use bytes::Bytes;
+use aws::{Encoding, ErrorKind};
 use lives::{stream_life, table_life};
-use local::{AccessKey, Fault, FaultAction, Local, LocalOptions};
-use runtime::time::from_epoch_millis;
-use runtime::{Chance, RetryPolicy, TokioClock};
-use std::sync::Arc;
-
-const KEY: (&str, &str) = ("AKIDLOCAL", "a secret of the tests");
-
-/// Client and endpoint begin at the same time, and follow tokio's clock.
-fn clock() -> Arc<TokioClock> {
-    Arc::new(TokioClock::starting_at(from_epoch_millis(
-        1_700_000_000_000,
-    )))
-}
-
-fn local() -> Local {
-    Local::new(LocalOptions {
-        clock: Some(clock()),
-        verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
-        ..LocalOptions::default()
-    })
-    .unwrap()
-}
-
-fn config() -> aws::ConfigBuilder {
-    Config::builder()
-        .region("us-east-1")
-        .credentials(Credentials::new(KEY.0, KEY.1, None))
-        .clock(clock())
-        .chance(Chance::seeded(1))
-        .environment(Environment::fixed([("HOME", "/nonexistent")]))
-}
-
-fn transport(local: &Local) -> Arc<dyn aws::Transport> {
-    let local = local.clone();
-    Arc::new(InProcess::new(move |request: http::Request<Bytes>| {
-        let local = local.clone();
-        async move { local.handle(request).await }
-    }))
-}
-
-fn in_process(local: &Local) -> Config {
-    config().transport(transport(local)).load().unwrap()
-}
+use local::{Fault, FaultAction};
+use runtime::RetryPolicy;
+use support::{KEY, clock, config, error, in_process, local, transport};
 
 #[tokio::test(start_paused = true)]
 async fn in_process_under_a_paused_clock() {
@@ -87,11 +48,6 @@ async fn faults_are_classified_and_passing_ones_tried_again() {
     let local = local();
     let config = in_process(&local).with_retry(RetryPolicy::default().with_max_retries(2));
     let kinesis = aws::kinesis::Client::new(&config);
-    let error = |status, code: &str| FaultAction::Error {
-        status,
-        code: code.to_owned(),
-        message: "scripted".to_owned(),
-    };
     kinesis.create_stream("s", 1).await.unwrap();
     local.faults().add(Fault::nth(
         "DescribeStreamSummary",
