@@ -119,15 +119,6 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a `null`, if one is next.
-    fn null(&mut self) -> Read<bool> {
-        let null = matches!(self.decoder.datatype()?, Type::Null | Type::Undefined);
-        if null {
-            self.decoder.skip()?;
-        }
-        Ok(null)
-    }
-
     /// A text as a view into the body; one that was sent in pieces is joined.
     fn text_view(&mut self) -> Read<Cow<'b, str>> {
         if self.decoder.datatype()? == Type::StringIndef {
@@ -164,16 +155,16 @@ impl encoding::Reader for Reader<'_> {
         Ok(self.decoder.skip()?)
     }
 
-    fn text(&mut self) -> Read<String> {
-        self.text_view().map(Cow::into_owned)
+    fn null(&mut self) -> Read<bool> {
+        let null = matches!(self.decoder.datatype()?, Type::Null | Type::Undefined);
+        if null {
+            self.decoder.skip()?;
+        }
+        Ok(null)
     }
 
-    fn optional_text(&mut self) -> Read<Option<String>> {
-        if self.null()? {
-            Ok(None)
-        } else {
-            self.text().map(Some)
-        }
+    fn text(&mut self) -> Read<String> {
+        self.text_view().map(Cow::into_owned)
     }
 
     /// A byte string as a view into the body; one that was sent in pieces is joined.

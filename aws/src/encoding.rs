@@ -52,7 +52,15 @@ pub(crate) trait Reader: Sized {
     fn array<T>(&mut self, item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>>;
     fn skip(&mut self) -> Read<()>;
     fn text(&mut self) -> Read<String>;
-    fn optional_text(&mut self) -> Read<Option<String>>;
+    /// Reads a `null`, if one is next.
+    fn null(&mut self) -> Read<bool>;
+    fn optional_text(&mut self) -> Read<Option<String>> {
+        if self.null()? {
+            Ok(None)
+        } else {
+            self.text().map(Some)
+        }
+    }
     fn bytes(&mut self) -> Read<Bytes>;
     /// A whole number; `None` also for one below zero, as lag and counts are where the service does
     /// not know.

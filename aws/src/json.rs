@@ -216,15 +216,6 @@ impl<'b> Reader<'b> {
         }
         self.value().map(Cow::Owned)
     }
-
-    /// Reads a `null`, if one is next.
-    fn null(&mut self) -> Read<bool> {
-        let null = self.peek()? == b'n';
-        if null {
-            self.value::<()>()?;
-        }
-        Ok(null)
-    }
 }
 
 impl encoding::Reader for Reader<'_> {
@@ -265,16 +256,16 @@ impl encoding::Reader for Reader<'_> {
         self.value::<IgnoredAny>().map(|_| ())
     }
 
-    fn text(&mut self) -> Read<String> {
-        self.text_view().map(Cow::into_owned)
+    fn null(&mut self) -> Read<bool> {
+        let null = self.peek()? == b'n';
+        if null {
+            self.value::<()>()?;
+        }
+        Ok(null)
     }
 
-    fn optional_text(&mut self) -> Read<Option<String>> {
-        if self.null()? {
-            Ok(None)
-        } else {
-            self.text().map(Some)
-        }
+    fn text(&mut self) -> Read<String> {
+        self.text_view().map(Cow::into_owned)
     }
 
     fn bytes(&mut self) -> Read<Bytes> {
