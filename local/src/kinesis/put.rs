@@ -6,7 +6,7 @@ use super::store::Outcome;
 use super::stream::Stream;
 use super::{Kinesis, Twist};
 use crate::refusal::Refusal;
-use crate::wire::{Blob, Check, Emit, Fields};
+use crate::wire::{Check, Emit, Fields};
 use std::sync::Arc;
 
 /// Entries of one request.
@@ -18,10 +18,9 @@ const MAX_DATA: usize = 10 << 20;
 
 /// One record as the request gives it.
 pub(super) struct Entry<'d> {
-    /// Only a stream that places records itself takes one without.
-    pub(super) partition_key: Option<&'d str>,
+    pub(super) record: Incoming<'d>,
+    /// As it was written; the record has none where this is none or too large.
     pub(super) explicit_hash_key: Option<&'d str>,
-    pub(super) data: Blob<'d>,
 }
 
 impl Kinesis {
@@ -93,12 +92,11 @@ impl Kinesis {
         }
         let mut entries = Vec::with_capacity(records.len());
         for (position, record) in records.iter().enumerate() {
-            let member = MemberPath(position);
-            entries.extend(read_entry_of(request.inner(record)?, member, &mut check)?);
+            entries.extend(read_entry_of(request.inner(record)?, position, &mut check)?);
         }
         let dry = request.boolean("DryRun")? == Some(true);
         check.finish()?;
-        let size: usize = entries.iter().map(Entry::size).sum();
+        let size: usize = entries.iter().map(|entry| entry.record.size()).sum();
         if self.limits.request_size && size > MAX_REQUEST {
             return Err(Refusal::invalid_argument(
                 "Records size exceeds 10 MB limit",
@@ -157,34 +155,17 @@ impl Kinesis {
     }
 }
 
-impl Entry<'_> {
-    pub(super) fn size(&self) -> usize {
-        self.partition_key.map_or(0, str::len) + self.data.len()
-    }
-
-    pub(super) fn incoming(&self) -> Incoming<'_> {
-        Incoming {
-            partition_key: self.partition_key,
-            explicit_hash_key: self.explicit_hash_key.and_then(|key| key.parse().ok()),
-            data: self.data,
-        }
-    }
-}
-
-/// Where an entry stands in the request, for the text of an error.
-#[derive(Clone, Copy)]
-struct MemberPath(usize);
-
+/// Reads the record at a position of the list.
 fn read_entry_of<'d>(
     fields: Fields<'d, '_>,
-    path: MemberPath,
+    position: usize,
     check: &mut Check,
 ) -> Result<Option<Entry<'d>>, Refusal> {
     // The path is formatted only when something is wrong with the entry.
     let mut trial = Check::default();
     let entry = read_entry(fields, "", &mut trial)?;
     if trial.finish().is_err() {
-        return read_entry(fields, &format!("records.{}.member.", path.0 + 1), check);
+        return read_entry(fields, &format!("records.{}.member.", position + 1), check);
     }
     Ok(entry)
 }
@@ -198,10 +179,13 @@ fn read_entry<'d>(
     let partition_key = fields.text("PartitionKey")?;
     let explicit_hash_key = fields.text("ExplicitHashKey")?;
     let data = fields.blob("Data")?;
-    let fine = {
-        let key = partition_key.is_none_or(|key| !key.is_empty() && key.len() <= 256);
-        key && explicit_hash_key.is_none() && data.as_ref().is_some_and(|d| d.len() <= MAX_DATA)
-    };
+    let hash_key: Option<u128> = explicit_hash_key.and_then(|key| key.parse().ok());
+    let fine = partition_key.is_none_or(|key| !key.is_empty() && key.len() <= 256)
+        && explicit_hash_key.is_none_or(|key| {
+            // No sign, no zero in front.
+            hash_key.is_some() && key.starts_with(|first: char| matches!(first, '1'..='9'))
+        })
+        && data.as_ref().is_some_and(|d| d.len() <= MAX_DATA);
     if !fine {
         let member = |name: &str| format!("{path}{name}");
         check.length(&member("partitionKey"), partition_key, 1, 256);
@@ -216,8 +200,11 @@ fn read_entry<'d>(
         }
     }
     Ok(data.map(|data| Entry {
-        partition_key,
+        record: Incoming {
+            partition_key,
+            explicit_hash_key: hash_key,
+            data,
+        },
         explicit_hash_key,
-        data,
     }))
 }

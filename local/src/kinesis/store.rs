@@ -1,6 +1,6 @@
 //! Where records go, and that they get there.
 
-use super::batch::{Draft, Incoming};
+use super::batch::Draft;
 use super::hash::hash_key;
 use super::log::Log;
 use super::put::Entry;
@@ -34,12 +34,23 @@ pub(super) struct Placed {
     pub(super) encrypted: bool,
 }
 
-/// Records of one shard, ready to be appended.
-struct Ready<'s> {
-    shard: &'s Arc<Shard>,
-    draft: Draft,
-    /// Their places in the request.
-    positions: Vec<usize>,
+/// An entry on its way to its shard.
+struct Routed<'a> {
+    /// The shard's place in the order of ranges.
+    place: usize,
+    shard: &'a Arc<Shard>,
+    /// The entry's place in the request.
+    position: usize,
+    entry: &'a Entry<'a>,
+}
+
+/// The entries of each shard.
+fn by_shard<'r, 'a>(
+    routed: &'r [Routed<'a>],
+) -> impl Iterator<Item = (&'a Arc<Shard>, &'r [Routed<'a>])> {
+    routed
+        .chunk_by(|a, b| a.place == b.place)
+        .filter_map(|group| Some((group.first()?.shard, group)))
 }
 
 impl Kinesis {
@@ -61,15 +72,16 @@ impl Kinesis {
             .iter()
             .enumerate()
             .map(|(position, entry)| {
-                if entry.size() > limit {
+                let record = &entry.record;
+                if record.size() > limit {
                     return Err(Refusal::validation(format!(
                         "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 \
                          lim={0} cap={0}]' at 'data' failed to satisfy constraint: Member and \
                          partition key must have length less than or equal to {limit}",
-                        entry.data.len()
+                        record.data.len()
                     )));
                 }
-                match (settings.auto, entry.explicit_hash_key, entry.partition_key) {
+                match (settings.auto, entry.explicit_hash_key, record.partition_key) {
                     (true, ..) => Ok(None),
                     (false, _, None) => {
                         let path = if listed {
@@ -82,12 +94,13 @@ impl Kinesis {
                         check.finish().map(|()| None)
                     }
                     (false, None, Some(key)) => Ok(Some(hash_key(key))),
-                    (false, Some(key), Some(_)) => key.parse().map(Some).map_err(|_| {
-                        Refusal::invalid_argument(format!(
+                    (false, Some(text), Some(_)) => match record.explicit_hash_key {
+                        Some(key) => Ok(Some(key)),
+                        None => Err(Refusal::invalid_argument(format!(
                             "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: \
-                             [0, 2^128-1]. Specified value was {key}"
-                        ))
-                    }),
+                             [0, 2^128-1]. Specified value was {text}"
+                        ))),
+                    },
                 }
             })
             .collect()
@@ -106,55 +119,47 @@ impl Kinesis {
         let state = stream.state.read();
         let keys = self.place(&state, entries, listed)?;
         let mut routed = Vec::with_capacity(entries.len());
-        for (position, key) in keys.into_iter().enumerate() {
+        for ((position, entry), key) in entries.iter().enumerate().zip(keys) {
             let place = match key {
                 Some(key) => state.route(key),
                 None => state.in_turn(stream.turn.fetch_add(1, Ordering::Relaxed)),
             };
-            routed.push((place, position));
+            let shard = state.open_at(place);
+            routed.push(Routed {
+                place,
+                shard: shard.ok_or_else(|| self.no_stream(&stream.name))?,
+                position,
+                entry,
+            });
         }
         // Entries of one shard keep their order.
-        routed.sort_unstable();
+        routed.sort_unstable_by_key(|routed| (routed.place, routed.position));
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(entries.len(), || None);
-        let mut ready = Vec::new();
-        for group in routed.chunk_by(|a, b| a.0 == b.0) {
-            let shard = group.first().and_then(|(place, _)| state.open_at(*place));
-            let shard = shard.ok_or_else(|| self.no_stream(&stream.name))?;
-            let group = group.iter().filter_map(|(_, position)| {
-                let entry = entries.get(*position)?;
-                Some((*position, entry.incoming()))
-            });
-            let (positions, records) =
-                self.admitted(stream, shard, group, now, twist, &mut outcomes);
-            // Decoded before the shard is locked, and before anything is stored.
-            let draft = Draft::of(records.into_iter())?;
-            ready.push(Ready {
-                shard,
-                draft,
-                positions,
-            });
+        for (shard, group) in by_shard(&routed) {
+            self.refuse_some(stream, shard, group, now, twist, &mut outcomes);
         }
+        routed.retain(|routed| outcomes.get(routed.position).is_some_and(Option::is_none));
+        // Decoded before a shard is locked, and before anything is stored.
+        let ready = by_shard(&routed)
+            .map(|(shard, group)| {
+                let draft = Draft::of(group.iter().map(|routed| routed.entry.record))?;
+                Ok((shard, group, draft))
+            })
+            .collect::<Result<Vec<_>, Refusal>>()?;
         let encrypted = state.settings.key_id.is_some();
         let mut groups = Vec::with_capacity(ready.len());
-        for Ready {
-            shard,
-            draft,
-            positions,
-        } in ready
-        {
+        for (shard, stored, draft) in ready {
             let mut log = shard.log.lock();
             log.trim(state.horizon(now));
             // Numbers are given out and records inserted under one lock: a reader at the tip can
             // never pass a number whose record comes later.
             let (first, arrival) = log.append(draft, encrypted, now);
             drop(log);
-            if !positions.is_empty() {
-                shard.news.notify_waiters();
-            }
+            shard.news.notify_waiters();
             let group = groups.len();
-            for (index, position) in (first..).zip(positions) {
-                if let Some(slot) = outcomes.get_mut(position) {
+            for (index, routed) in (first..).zip(stored) {
+                if let Some(slot) = outcomes.get_mut(routed.position) {
                     *slot = Some(Outcome::Stored { group, index });
                 }
             }
@@ -167,34 +172,30 @@ impl Kinesis {
         })
     }
 
-    /// The records of one shard that are neither throttled nor struck by a fault, with their places in
-    /// the request; notes what became of the others.
-    fn admitted<'e>(
+    /// Notes which entries of one shard are throttled or struck by a fault.
+    fn refuse_some(
         &self,
         stream: &Stream,
         shard: &Shard,
-        group: impl Iterator<Item = (usize, Incoming<'e>)>,
+        group: &[Routed<'_>],
         now: u64,
         twist: &Twist,
         outcomes: &mut [Option<Outcome>],
-    ) -> (Vec<usize>, Vec<Incoming<'e>>) {
+    ) {
         let mut log = self.limits.shard_writes.then(|| shard.log.lock());
-        group
-            .filter(|(position, record)| {
-                let throttled = |log: &mut Log| !log.limits.admit_write(record.size(), now);
-                let refused = match twist.refuses(*position) {
-                    None if log.as_deref_mut().is_some_and(throttled) => {
-                        Some(self.throttled_entry(shard, stream))
-                    }
-                    refused => refused,
-                };
-                let fine = refused.is_none();
-                if let Some(slot) = outcomes.get_mut(*position) {
-                    *slot = refused;
+        for routed in group {
+            let size = routed.entry.record.size();
+            let throttled = |log: &mut Log| !log.limits.admit_write(size, now);
+            let refused = match twist.refuses(routed.position) {
+                None if log.as_deref_mut().is_some_and(throttled) => {
+                    Some(self.throttled_entry(shard, stream))
                 }
-                fine
-            })
-            .unzip()
+                refused => refused,
+            };
+            if let Some(slot) = outcomes.get_mut(routed.position) {
+                *slot = refused;
+            }
+        }
     }
 
     fn throttled_entry(&self, shard: &Shard, stream: &Stream) -> Outcome {
