@@ -41,10 +41,18 @@ pub(crate) struct Demand {
 #[derive(Debug, Clone)]
 enum Parts {
     One(Seat),
-    Many(Arc<[(Seat, Charge)]>),
+    Many(Vec<(Seat, Charge)>),
 }
 
 impl Demand {
+    const NONE: Self = Self::one(
+        Seat::MAX,
+        Charge {
+            bytes: 0,
+            records: 0,
+        },
+    );
+
     /// For one shard.
     pub(crate) const fn one(seat: Seat, charge: Charge) -> Self {
         Self {
@@ -55,7 +63,7 @@ impl Demand {
 
     /// For several shards, each named once.
     pub(crate) fn many(parts: impl IntoIterator<Item = (Seat, Charge)>) -> Self {
-        let parts: Arc<[(Seat, Charge)]> = parts.into_iter().collect();
+        let parts: Vec<(Seat, Charge)> = parts.into_iter().collect();
         let total = parts
             .iter()
             .fold(Charge::default(), |sum, (_, part)| sum.plus(*part));
@@ -123,7 +131,7 @@ impl Charge {
         records: usize::MAX,
     };
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) const fn plus(self, other: Self) -> Self {
         Self {
             bytes: self.bytes.saturating_add(other.bytes),
             records: self.records.saturating_add(other.records),
@@ -169,17 +177,21 @@ impl Admission {
         self.state.lock().member = Some(Arc::new(member));
     }
 
-    /// The most that one of several demands that follow each other should ask for.
+    /// The most that one of several demands that follow each other should ask for: no more than one shard
+    /// may take.
     pub(crate) fn part(&self) -> Charge {
-        let member = self.state.lock().member.clone();
+        let (member, share) = {
+            let state = self.state.lock();
+            (state.member.clone(), state.shares.bound())
+        };
         let quarter = Charge {
             bytes: self.bound.bytes / 4,
             records: (self.bound.records / 4).max(1),
         };
         let part = member.map_or(quarter, |member| member.part());
         Charge {
-            bytes: quarter.bytes.min(part.bytes),
-            records: quarter.records.min(part.records),
+            bytes: quarter.bytes.min(part.bytes).min(share.bytes),
+            records: quarter.records.min(part.records).min(share.records).max(1),
         }
     }
 
@@ -212,11 +224,6 @@ impl Admission {
             state.serve(&mut wake);
         }
         self.tell(wake, false);
-    }
-
-    /// What one shard may take.
-    pub(crate) fn share(&self) -> Charge {
-        self.state.lock().shares.bound()
     }
 
     /// A place to count a shard's share.
@@ -338,6 +345,7 @@ impl Admission {
 #[must_use]
 pub(crate) struct Acquire<'a> {
     admission: &'a Admission,
+    /// Handed over with the ticket.
     demand: Demand,
     ticket: Option<u64>,
 }
@@ -355,7 +363,8 @@ impl Future for Acquire<'_> {
             if let Some(epoch) = state.admit_now(&this.demand) {
                 return Poll::Ready(Ok(epoch));
             }
-            this.ticket = Some(state.enqueue(this.demand.clone(), cx.waker().clone()));
+            let demand = std::mem::replace(&mut this.demand, Demand::NONE);
+            this.ticket = Some(state.enqueue(demand, cx.waker().clone()));
             return Poll::Pending;
         };
         match state.standing(ticket, cx.waker()) {

@@ -1,16 +1,23 @@
 //! Many records with one admission and one receipt.
 
-use crate::admission::{Charge, Demand, Seat};
+use crate::admission::{Charge, Demand};
 use crate::claims::Fresh;
 use crate::error::{PutAllError, PutAllReason};
 use crate::lane::Entry;
 use crate::receipt::BatchReceipt;
-use crate::record::Record;
+use crate::record::{Problem, Record};
 use crate::shard_map::ShardMap;
 use crate::shared::Shared;
 use aggregation::{HashKey, hash_keys};
-use std::sync::Arc;
+use parking_lot::Mutex;
 use tokio::time::Instant;
+
+/// Records whose keys are gathered before they are hashed.
+const AT_ONCE: usize = 128;
+
+/// Room for so many records is kept, and so often.
+const LARGEST_KEPT: usize = 4_096;
+const MOST_KEPT: usize = 8;
 
 pub(crate) async fn put_all(
     shared: &Shared,
@@ -35,14 +42,20 @@ pub(crate) async fn put_all(
     })
 }
 
-async fn put_prepared(
+async fn put_prepared(shared: &Shared, records: Vec<Record>) -> Result<BatchReceipt, PutAllError> {
+    let mut scratch = shared.desk.take();
+    let put = put_in_parts(shared, records, &mut scratch).await;
+    shared.desk.give(scratch);
+    put
+}
+
+async fn put_in_parts(
     shared: &Shared,
     mut records: Vec<Record>,
+    scratch: &mut Scratch,
 ) -> Result<BatchReceipt, PutAllError> {
-    let unacceptable = records
-        .iter()
-        .position(|record| shared.problem(record).is_some());
-    if let Some(index) = unacceptable {
+    let Scratch { keys, plan } = scratch;
+    if let Err(index) = keys_of(&records, |record| shared.problem(record), keys) {
         let reason = PutAllReason::Unacceptable { index };
         return Err(PutAllError {
             reason,
@@ -63,25 +76,22 @@ async fn put_prepared(
             });
         }
     };
-    let mut keys = Vec::with_capacity(records.len());
-    all_hash_keys(&records, &mut keys);
     let mut receipt = BatchReceipt::default();
     let admission = &shared.ledger.admission;
-    let (part, share) = (admission.part(), admission.share());
-    let most = Charge {
-        bytes: part.bytes.min(share.bytes),
-        records: part.records.min(share.records).max(1),
-    };
+    let most = admission.part();
     let cost = |record: &Record| shared.cost(&record.view());
     let mut done = 0;
     while let Some(rest) = records.get(done..).filter(|rest| !rest.is_empty()) {
         let (count, _) = first_part(rest, most, cost);
-        let (Some(part), Some(keys)) = (rest.get(..count), keys.get(done..)) else {
-            break;
+        let part = Part {
+            records: rest.get(..count).unwrap_or_default(),
+            keys: keys.get(done..done + count).unwrap_or_default(),
+            spooled: spooled.first(),
+            place: done,
         };
-        let plan = Plan::new(shared, keys.get(..count).unwrap_or_default());
-        let demand = plan.demand(part, cost);
-        let Ok(epoch) = admission.acquire(demand).await else {
+        let map = shared.map.load_full();
+        plan.divide(&part, &map, cost);
+        let Ok(epoch) = admission.acquire(plan.demand(&map)).await else {
             let admitted = (done > 0).then(|| Box::new(receipt));
             records.drain(..done);
             return Err(PutAllError {
@@ -90,13 +100,7 @@ async fn put_prepared(
                 admitted,
             });
         };
-        let part = Part {
-            records: part,
-            keys,
-            spooled: spooled.first(),
-            place: done,
-        };
-        plan.append(shared, &part, epoch, &mut receipt);
+        plan.append(&part, &map, shared, epoch, &mut receipt);
         spooled.admitted(count);
         done += count;
     }
@@ -113,109 +117,168 @@ struct Part<'a> {
     place: usize,
 }
 
+/// Where a batch is worked on; kept from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The hash keys of the whole batch.
+    keys: Vec<HashKey>,
+    plan: Plan,
+}
+
+/// The rooms to work in that are free. Whoever finds the lock taken does without.
+#[derive(Debug, Default)]
+pub(crate) struct Desk(Mutex<Vec<Scratch>>);
+
+impl Desk {
+    fn take(&self) -> Scratch {
+        let free = self.0.try_lock().and_then(|mut free| free.pop());
+        free.unwrap_or_default()
+    }
+
+    fn give(&self, scratch: Scratch) {
+        if scratch.keys.capacity() > LARGEST_KEPT {
+            return;
+        }
+        if let Some(mut free) = self.0.try_lock()
+            && free.len() < MOST_KEPT
+        {
+            free.push(scratch);
+        }
+    }
+}
+
+/// No group, or no further record.
+const NONE: usize = usize::MAX;
+
 /// Which record of a part goes to which lane, by a map. Where the map has changed before they were
 /// admitted, they are charged to the shards of the old one all the same.
+#[derive(Debug, Default)]
 struct Plan {
-    map: Arc<ShardMap>,
-    /// Lane and place of each record, in this order.
-    todo: Vec<(usize, usize)>,
+    /// In the order of their first records.
+    groups: Vec<Group>,
+    /// For each record the next one of its group.
+    next: Vec<usize>,
+    /// By the place of their lane; all [`NONE`] but while a part is divided.
+    group_of: Vec<usize>,
+}
+
+/// The records of one lane: a chain.
+#[derive(Debug)]
+struct Group {
+    /// The lane's place in the map.
+    lane: usize,
+    first: usize,
+    last: usize,
+    charge: Charge,
 }
 
 impl Plan {
-    fn new(shared: &Shared, keys: &[HashKey]) -> Self {
-        let map = shared.map.load_full();
-        let mut todo: Vec<(usize, usize)> = keys
-            .iter()
-            .enumerate()
-            .map(|(at, key)| (map.find(*key).0, at))
-            .collect();
-        todo.sort_unstable();
-        Self { map, todo }
+    fn divide(&mut self, part: &Part<'_>, map: &ShardMap, cost: impl Fn(&Record) -> usize) {
+        self.groups.clear();
+        self.next.clear();
+        self.next.resize(part.records.len(), NONE);
+        if self.group_of.len() < map.lanes().len() {
+            self.group_of.resize(map.lanes().len(), NONE);
+        }
+        for (at, (record, key)) in part.records.iter().zip(part.keys).enumerate() {
+            let (lane, _) = map.find(*key);
+            let Some(of_lane) = self.group_of.get_mut(lane) else {
+                debug_assert!(false, "each lane has its place");
+                continue;
+            };
+            let charge = Charge {
+                bytes: cost(record),
+                records: 1,
+            };
+            if let Some(group) = self.groups.get_mut(*of_lane) {
+                if let Some(next) = self.next.get_mut(group.last) {
+                    *next = at;
+                }
+                group.last = at;
+                group.charge = group.charge.plus(charge);
+            } else {
+                *of_lane = self.groups.len();
+                self.groups.push(Group {
+                    lane,
+                    first: at,
+                    last: at,
+                    charge,
+                });
+            }
+        }
+        for group in &self.groups {
+            if let Some(of_lane) = self.group_of.get_mut(group.lane) {
+                *of_lane = NONE;
+            }
+        }
     }
 
-    fn demand(&self, records: &[Record], cost: impl Fn(&Record) -> usize) -> Demand {
-        let part = |group: &[(usize, usize)]| {
-            let places = group.iter().filter_map(|(_, at)| records.get(*at));
-            let charge = Charge {
-                bytes: places.map(&cost).sum(),
-                records: group.len(),
-            };
-            let lane = group.first().map_or(0, |(lane, _)| *lane);
-            (self.map.lane(lane).seat, charge)
-        };
-        Demand::many(self.todo.chunk_by(|a, b| a.0 == b.0).map(part))
+    fn demand(&self, map: &ShardMap) -> Demand {
+        let groups = self.groups.iter();
+        Demand::many(groups.map(|group| (map.lane(group.lane).seat, group.charge)))
+    }
+
+    /// The places of a group's records in their part, in their order.
+    fn places(&self, group: &Group) -> impl Iterator<Item = usize> {
+        let next = |at: &usize| self.next.get(*at).copied().filter(|next| *next != NONE);
+        std::iter::successors(Some(group.first), next)
     }
 
     /// Puts the records into their shards' open aggregates, one lock for each shard.
-    fn append(self, shared: &Shared, part: &Part<'_>, epoch: u64, receipt: &mut BatchReceipt) {
-        let Part {
-            records,
-            keys,
-            spooled,
-            place,
-        } = *part;
+    fn append(
+        &self,
+        part: &Part<'_>,
+        map: &ShardMap,
+        shared: &Shared,
+        epoch: u64,
+        receipt: &mut BatchReceipt,
+    ) {
         let now = Instant::now();
         let received = &shared.ledger.meters.received;
-        received.add_at(records.len() as u64, now);
-        receipt.reserve(records.len());
+        received.add_at(part.records.len() as u64, now);
+        receipt.reserve(part.records.len(), self.groups.len());
         if shared.patience.is_some() {
-            shared.be_patient(records, now, receipt);
+            shared.be_patient(part.records, now, receipt);
         }
-        let Self { mut map, mut todo } = self;
-        let mut seats: Vec<Seat> = vec![0; records.len()];
-        for (lane, at) in &todo {
-            if let Some(seat) = seats.get_mut(*at) {
-                *seat = map.lane(*lane).seat;
-            }
-        }
-        loop {
-            let mut left: Vec<usize> = Vec::new();
-            for group in todo.chunk_by(|a, b| a.0 == b.0) {
-                let Some((lane, _)) = group.first() else {
+        let mut left = Vec::new();
+        for group in &self.groups {
+            let lane = map.lane(group.lane);
+            let mut entry = lane.enter(now);
+            for at in self.places(group) {
+                let (Some(record), Some(key)) = (part.records.get(at), part.keys.get(at)) else {
                     continue;
                 };
-                let lane = map.lane(*lane);
-                let mut entry = lane.enter(now);
-                for (_, at) in group {
-                    let (Some(record), Some(key), Some(seat)) =
-                        (records.get(*at), keys.get(*at), seats.get(*at))
-                    else {
+                let view = record.view();
+                let fresh = Fresh {
+                    bytes: shared.cost(&view),
+                    epoch,
+                    arrival: now,
+                    seat: lane.seat,
+                    spooled: part.spooled.map(|first| first + at as u64),
+                };
+                let placed = match &mut entry {
+                    Entry::Open(append) => append.push(&view, *key, fresh, shared.keep(record)),
+                    Entry::Retired => {
+                        left.push((at, record, *key, fresh));
                         continue;
-                    };
-                    let view = record.view();
-                    let fresh = Fresh {
-                        bytes: shared.cost(&view),
-                        epoch,
-                        arrival: now,
-                        seat: *seat,
-                        spooled: spooled.map(|first| first + *at as u64),
-                    };
-                    let placed = match &mut entry {
-                        Entry::Open(append) => append
-                            .push(&view, *key, fresh, shared.keep(record))
-                            .map(|(slot, position)| receipt.add(place + at, slot, position)),
-                        Entry::Retired => {
-                            left.push(*at);
-                            continue;
-                        }
-                        Entry::Closed => None,
-                    };
-                    if placed.is_none() {
-                        shared.closed_in_batch(record, fresh, place + at, receipt);
                     }
-                }
-                if let Entry::Open(append) = entry {
-                    shared.apply(lane, append.finish());
+                    Entry::Closed => None,
+                };
+                if let Some((slot, position)) = placed {
+                    receipt.add(part.place + at, slot, position);
+                } else {
+                    let (slot, position) = shared.closed(record, fresh);
+                    receipt.add(part.place + at, &slot, position);
                 }
             }
-            if left.is_empty() {
-                return;
+            if let Entry::Open(append) = entry {
+                shared.apply(lane, append.finish());
             }
-            map = shared.map.load_full();
-            todo.clear();
-            let found = |at: usize| Some((map.find(*keys.get(at)?).0, at));
-            todo.extend(left.into_iter().filter_map(found));
-            todo.sort_unstable();
+        }
+        // The map has changed under way.
+        for (at, record, key, fresh) in left {
+            let (slot, position) = shared.place(record, key, fresh);
+            receipt.add(part.place + at, &slot, position);
         }
     }
 }
@@ -243,28 +306,54 @@ fn first_part(
     (count, charge)
 }
 
-/// The hash key of each record; partition keys are hashed together.
-fn all_hash_keys(records: &[Record], out: &mut Vec<HashKey>) {
-    let hashed: Vec<&str> = records
-        .iter()
-        .filter(|record| record.explicit_hash_key.is_none())
-        .map(|record| record.partition_key.as_str())
-        .collect();
-    if hashed.len() == records.len() {
-        hash_keys(&hashed, out);
-        return;
+/// Finds out the hash key of each record, in one pass with what may be wrong with it; partition keys are
+/// hashed together.
+///
+/// # Errors
+/// The place of the first record that cannot be taken.
+fn keys_of(
+    records: &[Record],
+    problem: impl Fn(&Record) -> Option<Problem>,
+    keys: &mut Vec<HashKey>,
+) -> Result<(), usize> {
+    keys.clear();
+    keys.reserve(records.len());
+    let mut hashes = Vec::new();
+    for (chunk, first) in records.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+        let mut hashed = [""; AT_ONCE];
+        let mut count = 0;
+        for (record, at) in chunk.iter().zip(first..) {
+            if problem(record).is_some() {
+                return Err(at);
+            }
+            if record.explicit_hash_key.is_none()
+                && let Some(place) = hashed.get_mut(count)
+            {
+                *place = &record.partition_key;
+                count += 1;
+            }
+        }
+        let hashed = hashed.get(..count).unwrap_or_default();
+        if records.len() <= AT_ONCE && count == records.len() {
+            hash_keys(hashed, keys);
+            return Ok(());
+        }
+        hash_keys(hashed, &mut hashes);
+        let mut hashes = hashes.iter().copied();
+        let key = |record: &Record| record.explicit_hash_key.or_else(|| hashes.next());
+        keys.extend(chunk.iter().filter_map(key));
     }
-    let mut hashes = Vec::with_capacity(hashed.len());
-    hash_keys(&hashed, &mut hashes);
-    let mut hashes = hashes.into_iter();
-    let key = |record: &Record| record.explicit_hash_key.or_else(|| hashes.next());
-    out.extend(records.iter().filter_map(key));
-    debug_assert_eq!(out.len(), records.len(), "each record has a hash key");
+    debug_assert_eq!(keys.len(), records.len(), "each record has a hash key");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Wrapping;
+    use crate::routing::Routing;
+    use crate::settings::RECORD_LIMIT;
+    use crate::shard_map::tests::{maker, shard};
 
     #[test]
     fn explicit_hash_keys_stand_between_hashed_ones() {
@@ -276,12 +365,61 @@ mod tests {
             Vec::new(),
         ];
         for records in table {
-            let mut keys = Vec::new();
-            all_hash_keys(&records, &mut keys);
-            assert_eq!(
-                keys,
-                records.iter().map(Record::hash_key).collect::<Vec<_>>()
-            );
+            for records in [1, 100].map(|times| vec![records.as_slice(); times].concat()) {
+                let mut keys = vec![HashKey::MIN];
+                assert_eq!(keys_of(&records, |_| None, &mut keys), Ok(()));
+                assert_eq!(
+                    keys,
+                    records.iter().map(Record::hash_key).collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_record_that_cannot_be_taken_is_named() {
+        let mut records = vec![Record::new("a", "x"); 300];
+        for bad in [299, 200, 128, 127, 5, 0] {
+            records[bad].partition_key.clear();
+            let problem =
+                |record: &Record| record.problem(Wrapping::default(), usize::MAX, RECORD_LIMIT);
+            assert_eq!(keys_of(&records, problem, &mut Vec::new()), Err(bad));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_is_divided_by_lanes_each_in_its_order() {
+        let shards = [shard(0, 0, 9), shard(1, 10, 19), shard(2, 20, u128::MAX)];
+        let map = ShardMap::new(&shards, Instant::now(), Routing::Packed, &maker()).unwrap();
+        let mut plan = Plan::default();
+        // Twice, because room is used again.
+        for keys in [&[25u128, 3, 30, 4, 5][..], &[11], &[], &[1, 11, 2, 12]] {
+            let records: Vec<Record> = keys.iter().map(|_| Record::new("k", "x")).collect();
+            let keys: Vec<HashKey> = keys.iter().copied().map(HashKey::new).collect();
+            let part = Part {
+                records: &records,
+                keys: &keys,
+                spooled: None,
+                place: 0,
+            };
+            plan.divide(&part, &map, |_| 7);
+            let mut seen = Vec::new();
+            for group in &plan.groups {
+                let places: Vec<usize> = plan.places(group).collect();
+                assert!(places.is_sorted());
+                for at in &places {
+                    assert_eq!(map.find(keys[*at]).0, group.lane);
+                }
+                let charge = Charge {
+                    bytes: 7 * places.len(),
+                    records: places.len(),
+                };
+                assert_eq!(group.charge, charge);
+                seen.extend(places);
+            }
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..keys.len()));
+            assert!(plan.groups.is_sorted_by_key(|group| group.first));
         }
     }
 

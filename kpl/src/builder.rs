@@ -3,6 +3,7 @@
 mod setters;
 
 use crate::admission::{Charge, Pool};
+use crate::batch::Desk;
 use crate::cloudwatch::Upload;
 use crate::engine::{Engine, beginning};
 use crate::error::BuildError;
@@ -190,6 +191,7 @@ impl ProducerBuilder {
             target,
             record_limit: AtomicUsize::new(record_limit),
             ledger,
+            desk: Desk::default(),
             map: ArcSwap::from_pointee(map),
             events,
             aggregation: options.aggregation,

@@ -126,8 +126,10 @@ impl BatchReceipt {
         });
     }
 
-    pub(crate) fn reserve(&mut self, records: usize) {
+    /// So many records will be added, of at least so many aggregates.
+    pub(crate) fn reserve(&mut self, records: usize, aggregates: usize) {
         self.places.reserve(records);
+        self.runs.reserve(aggregates);
     }
 
     /// The receipt waits only so long, from the admission of its last part on.
@@ -326,7 +328,7 @@ mod tests {
     fn a_batch_over_two_aggregates_reports_in_the_order_of_the_batch() {
         let (a, b): (Arc<Slot>, Arc<Slot>) = (Arc::default(), Arc::default());
         let mut receipt = BatchReceipt::default();
-        receipt.reserve(4);
+        receipt.reserve(4, 2);
         receipt.add(0, &a, 5);
         receipt.add(2, &a, 6);
         receipt.add(1, &b, 0);

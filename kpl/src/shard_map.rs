@@ -18,6 +18,8 @@ const CLOSED_KEPT: usize = 1_024;
 pub(crate) struct ShardMap {
     /// By the end of their range; never empty. One for all where shards do not matter.
     lanes: Vec<Arc<Lane>>,
+    /// The ends of the lanes' ranges, side by side: looking a key up touches no lane.
+    ends: Vec<HashKey>,
     first: Arc<Lane>,
     /// The open shards, by the end of their range.
     open: Arc<[Open]>,
@@ -167,8 +169,10 @@ impl ShardMap {
             shards.map(|open| lane(&open.shard, open.range)).collect()
         };
         let first = Arc::clone(lanes.first().ok_or(BadList::Empty)?);
+        let ends = lanes.iter().map(|lane| lane.range.end()).collect();
         Ok(Self {
             lanes,
+            ends,
             first,
             open,
             routing,
@@ -192,7 +196,7 @@ impl ShardMap {
     /// original's: a hole belongs to the shard behind it, what is beyond the last to the last; where a
     /// record really was stored is checked afterwards.
     pub(crate) fn find(&self, key: HashKey) -> (usize, &Arc<Lane>) {
-        let at = self.lanes.partition_point(|lane| lane.range.end() < key);
+        let at = self.ends.partition_point(|end| *end < key);
         let at = at.min(self.lanes.len() - 1);
         (at, self.lanes.get(at).unwrap_or(&self.first))
     }

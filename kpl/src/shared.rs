@@ -1,6 +1,7 @@
 //! What a producer's handles and its engine share, and the way of an admitted record into its lane.
 
 use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
+use crate::batch::Desk;
 use crate::claims::{Claim, Claims, Fresh};
 use crate::error::DeliveryError;
 use crate::events::Listeners;
@@ -12,6 +13,7 @@ use crate::record::{self, Problem, Record, Wrapping};
 use crate::routing::Keyless;
 use crate::sealed::Sealed;
 use crate::shard_map::ShardMap;
+use crate::slot::Slot;
 use crate::spool::SpoolDamage;
 use crate::stats::Ledger;
 use aggregation::{HashKey, RecordId, UserRecordRef};
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) target: Arc<str>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) map: ArcSwap<ShardMap>,
+    /// Room to work in for whoever puts batches.
+    pub(crate) desk: Desk,
     pub(crate) events: UnboundedSender<Event>,
     /// Records are packed together, and wrapped if a reader would take them for an aggregate.
     pub(crate) aggregation: bool,
@@ -120,7 +124,7 @@ impl Shared {
                     epoch,
                     seat: lane.seat,
                 };
-                Ok(self.append(record, key, spooled, permit, Instant::now()))
+                Ok(self.append(record, key, spooled, permit, Some(lane)))
             }
             Err(not_now) => Err((not_now, demand)),
         }
@@ -138,27 +142,37 @@ impl Shared {
         let Some(permit) = permits.permits(epoch).next() else {
             return Err(IntakeClosed);
         };
-        let key = record.hash_key();
-        Ok(self.append(record, key, spooled, permit, Instant::now()))
+        Ok(self.append(record, record.hash_key(), spooled, permit, None))
     }
 
-    /// Puts an admitted record into its shard's open aggregate.
+    /// Puts an admitted record into its shard's open aggregate; `lane` is the shard's, if that was just
+    /// looked up.
     fn append(
         &self,
         record: &Record,
         key: HashKey,
         spooled: Option<u64>,
         permit: Permit,
-        now: Instant,
+        lane: Option<&Arc<Lane>>,
     ) -> Receipt {
+        let now = Instant::now();
         let mut patience = self.patience(now);
         if self.keep_records
             && let Some(patience) = &mut patience
         {
             patience.keep([record.clone()]);
         }
-        self.append_to_lane(record, key, spooled, permit, now)
-            .with_patience(patience)
+        let fresh = Fresh {
+            bytes: permit.charge.bytes,
+            epoch: permit.epoch,
+            arrival: now,
+            seat: permit.seat,
+            spooled,
+        };
+        self.ledger.meters.received.add_at(1, now);
+        let placed = lane.and_then(|lane| self.place_in(lane, record, key, fresh));
+        let (slot, position) = placed.unwrap_or_else(|| self.place(record, key, fresh));
+        Receipt::new(slot, position).with_patience(patience)
     }
 
     /// How long a receipt of a record admitted at `now` waits.
@@ -171,57 +185,43 @@ impl Shared {
         self.keep_records.then(|| record.clone())
     }
 
-    fn append_to_lane(
-        &self,
-        record: &Record,
-        key: HashKey,
-        spooled: Option<u64>,
-        permit: Permit,
-        now: Instant,
-    ) -> Receipt {
-        let fresh = Fresh {
-            bytes: permit.charge.bytes,
-            epoch: permit.epoch,
-            arrival: now,
-            seat: permit.seat,
-            spooled,
-        };
-        self.ledger.meters.received.add_at(1, now);
+    /// Puts an admitted record into its shard's open aggregate. Gives where its receipt looks.
+    pub(crate) fn place(&self, record: &Record, key: HashKey, fresh: Fresh) -> (Arc<Slot>, u32) {
         loop {
             let map = self.map.load();
             let (_, lane) = map.find(key);
-            match lane.enter(now) {
-                Entry::Open(mut append) => {
-                    let placed = append.push(&record.view(), key, fresh, self.keep(record));
-                    let receipt =
-                        placed.map(|(slot, position)| Receipt::new(Arc::clone(slot), position));
-                    self.apply(lane, append.finish());
-                    return receipt.unwrap_or_else(|| self.closed(record, fresh));
-                }
-                Entry::Retired => {}
-                Entry::Closed => return self.closed(record, fresh),
+            if let Some(placed) = self.place_in(lane, record, key, fresh) {
+                return placed;
             }
         }
     }
 
-    /// The receipt of a record that was admitted when the producer ended.
-    pub(crate) fn closed(&self, record: &Record, fresh: Fresh) -> Receipt {
-        let mut claims = Claims::new(Arc::clone(&self.ledger));
-        let position = claims.take(fresh, self.keep(record));
-        Receipt::new(Arc::clone(claims.slot()), position)
+    /// The same for a lane; `None` where the shard map has moved on.
+    fn place_in(
+        &self,
+        lane: &Arc<Lane>,
+        record: &Record,
+        key: HashKey,
+        fresh: Fresh,
+    ) -> Option<(Arc<Slot>, u32)> {
+        match lane.enter(fresh.arrival) {
+            Entry::Open(mut append) => {
+                let placed = append
+                    .push(&record.view(), key, fresh, self.keep(record))
+                    .map(|(slot, position)| (Arc::clone(slot), position));
+                self.apply(lane, append.finish());
+                Some(placed.unwrap_or_else(|| self.closed(record, fresh)))
+            }
+            Entry::Retired => None,
+            Entry::Closed => Some(self.closed(record, fresh)),
+        }
     }
 
-    /// The place in a batch's receipt of a record that was admitted when the producer ended.
-    pub(crate) fn closed_in_batch(
-        &self,
-        record: &Record,
-        fresh: Fresh,
-        place: usize,
-        receipt: &mut BatchReceipt,
-    ) {
+    /// Where the receipt looks of a record that was admitted when the producer ended.
+    pub(crate) fn closed(&self, record: &Record, fresh: Fresh) -> (Arc<Slot>, u32) {
         let mut claims = Claims::new(Arc::clone(&self.ledger));
         let position = claims.take(fresh, self.keep(record));
-        receipt.add(place, claims.slot(), position);
+        (Arc::clone(claims.slot()), position)
     }
 
     /// The receipt of a batch waits only so long, from the admission of its last part on.
