@@ -10,14 +10,14 @@ mod pool;
 mod shares;
 mod state;
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 use pool::Member;
 pub(crate) use pool::Pool;
 use state::{Standing, State};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 

@@ -10,10 +10,10 @@ use crate::sealed::Sealed;
 use crate::settings::{Options, RECORD_LIMIT};
 use crate::slot::Slot;
 use crate::stats::Ledger;
+use crate::sync::{Mutex, MutexGuard};
 use aggregation::{
     Aggregate, HashKey, HashRange, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef,
 };
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -48,6 +48,8 @@ mod deadlines;
 mod engine;
 mod error;
 mod events;
+#[cfg(test)]
+mod interleavings;
 mod lane;
 mod limiter;
 mod meters;
@@ -75,6 +77,7 @@ mod slot;
 mod spool;
 mod stats;
 mod strategist;
+mod sync;
 
 pub use aggregation::{GlueCompression, GlueHeader, HashKey, HashKeyError};
 pub use aws::cloudwatch::UploadStats;

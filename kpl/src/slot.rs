@@ -3,7 +3,7 @@
 use crate::error::DeliveryError;
 use crate::receipt::Delivered;
 use crate::record::Record;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use runtime::Attempts;
 use std::collections::BTreeMap;
 use std::sync::Arc;

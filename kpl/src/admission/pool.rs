@@ -6,7 +6,7 @@
 
 use super::Charge;
 use crate::stats::Ledger;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
