@@ -15,6 +15,7 @@
     reason = "a program for a terminal"
 )]
 
+mod choice;
 mod local;
 mod producer;
 mod table;

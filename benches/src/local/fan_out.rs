@@ -1,10 +1,10 @@
 //! How soon records reach 200 subscriptions.
 
-use super::Options;
 use super::http::{Connection, head, request};
 use super::load::{CONNECTIONS, all_stored, put_records};
 use super::server::{Server, Which, cpu_of};
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use fastrand::Rng;
 use serde_json::Value;
@@ -30,17 +30,17 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// What is on its way when sending ends may take so long.
 const LINGER: Duration = Duration::from_millis(500);
 
-pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn measure(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for shards in [200, 20, 8] {
-        lines.push(case(shards, options).await?);
+        lines.push(case(shards, effort).await?);
     }
     Ok(lines)
 }
 
 /// One stream of so many shards, and as many consumers as make 200 subscriptions.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-async fn case(shards: u32, options: &Options) -> Result<Line, Failure> {
+async fn case(shards: u32, effort: Effort) -> Result<Line, Failure> {
     let server = Server::start(Which::Ours, &[("bench", shards)]).await?;
     let consumers = SUBSCRIPTIONS / shards;
     let arns = register(&server, consumers).await?;
@@ -63,7 +63,7 @@ async fn case(shards: u32, options: &Options) -> Result<Line, Failure> {
     }
     // Until the first frame of each was sent.
     tokio::time::sleep(LINGER).await;
-    let time = WARM_UP + options.run();
+    let time = WARM_UP + effort.run();
     let me = std::process::id();
     let (server_before, mine_before) = (server.cpu()?, cpu_of(me)?);
     let sending = Instant::now();

@@ -1,9 +1,9 @@
 //! Resident memory over the payload that is kept.
 
-use super::Options;
 use super::load::fill;
 use super::server::{Server, Which};
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 
 /// Record size, records of a request, target.
@@ -14,8 +14,8 @@ const CASES: [(usize, usize, Option<f64>); 3] = [
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
-    let payload: u64 = if options.quick { 1 << 28 } else { 1 << 30 };
+pub async fn measure(effort: Effort) -> Result<Vec<Line>, Failure> {
+    let payload: u64 = if effort.quick { 1 << 28 } else { 1 << 30 };
     let mut lines = Vec::new();
     for (size, per_request, target) in CASES {
         let server = Server::start(Which::Ours, &[("bench", 8)]).await?;

@@ -32,18 +32,13 @@ mod start;
 pub use server::cpu_of;
 
 use crate::Failure;
-use crate::table;
+use crate::choice::Choice;
 use clap::{Args, ValueEnum};
-use std::time::Duration;
 
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// What to measure; everything without.
-    #[arg(value_enum)]
-    rows: Vec<Row>,
-    /// Shorter runs and fewer of them, to try things.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    choice: Choice<Row>,
     /// Leaves the peer out: no ratios.
     #[arg(long)]
     alone: bool,
@@ -60,42 +55,25 @@ enum Row {
     Start,
 }
 
-impl Options {
-    /// How long one run takes.
-    fn run(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 5 })
-    }
-
-    /// How often each side has its turn.
-    fn turns(&self) -> usize {
-        if self.quick { 1 } else { 3 }
-    }
-}
-
 /// Measures the rows that were asked for, and prints them.
-pub async fn run(options: Options) -> Result<(), Failure> {
-    let rows = match &*options.rows {
-        [] => Row::value_variants(),
-        some => some,
-    };
+pub async fn run(Options { choice, alone }: Options) -> Result<(), Failure> {
     server::ours()?;
-    let compares = rows.iter().any(|r| matches!(r, Row::Put | Row::Get));
-    if compares && !options.alone {
+    let compares = choice
+        .rows()
+        .iter()
+        .any(|r| matches!(r, Row::Put | Row::Get));
+    if compares && !alone {
         server::build_peer()?;
     }
-    let mut lines = Vec::new();
-    for row in rows {
-        eprintln!("measuring {row:?} ...");
-        match row {
-            Row::Put => lines.extend(rates::put(&options).await?),
-            Row::Get => lines.extend(rates::get(&options).await?),
-            Row::Shards => lines.extend(shards::measure(&options).await?),
-            Row::Memory => lines.extend(memory::measure(&options).await?),
-            Row::Seek => lines.extend(seek::measure(&options).await?),
-            Row::FanOut => lines.extend(fan_out::measure(&options).await?),
-            Row::Start => lines.push(start::measure(&options).await?),
-        }
-    }
-    table::print(&lines);
-    Ok(())
+    let effort = choice.effort;
+    let measure = async |row| match row {
+        Row::Put => rates::put(effort, alone).await,
+        Row::Get => rates::get(effort, alone).await,
+        Row::Shards => shards::measure(effort).await,
+        Row::Memory => memory::measure(effort).await,
+        Row::Seek => seek::measure(effort).await,
+        Row::FanOut => fan_out::measure(effort).await,
+        Row::Start => start::measure(effort).await,
+    };
+    choice.measure(measure).await
 }

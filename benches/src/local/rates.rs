@@ -1,10 +1,10 @@
 //! Records per CPU-second, beside the peer.
 
-use super::Options;
 use super::http::{Connection, request};
 use super::load::{CONNECTIONS, Until, all_stored, drive, fill, puts};
 use super::server::{Server, Which};
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use fastrand::Rng;
 use std::net::SocketAddr;
@@ -56,8 +56,8 @@ impl Rate {
     }
 }
 
-fn sides(options: &Options) -> &'static [Which] {
-    match options.alone {
+fn sides(alone: bool) -> &'static [Which] {
+    match alone {
         true => &[Which::Ours],
         false => &[Which::Ours, Which::Peer],
     }
@@ -81,18 +81,18 @@ fn line(row: &str, ours: Vec<Rate>, peer: Vec<Rate>, target: f64) -> Result<Line
 /// PutRecords. Each run has a server of its own, which keeps all that the run stores. All runs store the
 /// same: what a page of memory costs that was never used before differs between the first gigabyte and the
 /// next, above all in a virtual machine, and the faster server should not meet the dearer ones.
-pub async fn put(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn put(effort: Effort, alone: bool) -> Result<Vec<Line>, Failure> {
     let mut rng = Rng::with_seed(1);
     let requests = Arc::new(puts(STREAM, ENTRIES, SIZE, REQUESTS, &mut rng));
     let requests = vec![requests; CONNECTIONS];
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for _ in 0..options.turns() {
-        for which in sides(options) {
+    for _ in 0..effort.turns() {
+        for which in sides(alone) {
             let server = Server::start(*which, &[(STREAM, SHARDS)]).await?;
             let warm = Until::Calls(WARM_EACH);
             drive(server.addr, &requests, warm, all_stored).await?;
             let before = server.cpu()?;
-            let until = Until::Calls(if options.quick { EACH / 5 } else { EACH });
+            let until = Until::Calls(if effort.quick { EACH / 5 } else { EACH });
             let (calls, wall) = drive(server.addr, &requests, until, all_stored).await?;
             let records = calls * u64::try_from(ENTRIES)?;
             let rate = Rate::of(records, wall, server.cpu()? - before);
@@ -107,9 +107,9 @@ pub async fn put(options: &Options) -> Result<Vec<Line>, Failure> {
 }
 
 /// GetRecords, from servers that were filled before.
-pub async fn get(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn get(effort: Effort, alone: bool) -> Result<Vec<Line>, Failure> {
     let mut servers = Vec::new();
-    for which in sides(options) {
+    for which in sides(alone) {
         let server = Server::start(*which, &[(STREAM, SHARDS)]).await?;
         fill(
             server.addr,
@@ -124,9 +124,9 @@ pub async fn get(options: &Options) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for limit in [1_000_u64, 10_000] {
         let (mut ours, mut peer) = (Vec::new(), Vec::new());
-        for _ in 0..options.turns() {
+        for _ in 0..effort.turns() {
             for (which, server) in &servers {
-                let rate = read_again(server, limit, options).await?;
+                let rate = read_again(server, limit, effort).await?;
                 eprintln!("  {which:?} {limit}: {}", rate.shown());
                 match which {
                     Which::Ours => ours.push(rate),
@@ -140,7 +140,7 @@ pub async fn get(options: &Options) -> Result<Vec<Line>, Failure> {
 }
 
 /// Each connection reads the first page of one shard again and again.
-async fn read_again(server: &Server, limit: u64, options: &Options) -> Result<Rate, Failure> {
+async fn read_again(server: &Server, limit: u64, effort: Effort) -> Result<Rate, Failure> {
     let mut requests = Vec::new();
     for shard in 0..CONNECTIONS {
         let read = page_request(server.addr, shard, limit).await?;
@@ -153,7 +153,7 @@ async fn read_again(server: &Server, limit: u64, options: &Options) -> Result<Ra
     };
     drive(server.addr, &requests, Until::Elapsed(WARM_UP), check).await?;
     let before = server.cpu()?;
-    let until = Until::Elapsed(options.run());
+    let until = Until::Elapsed(effort.run());
     let (calls, wall) = drive(server.addr, &requests, until, check).await?;
     Ok(Rate::of(calls * limit, wall, server.cpu()? - before))
 }

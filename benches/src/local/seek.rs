@@ -1,11 +1,11 @@
 //! Finding a record by its sequence number or by a time, in a short shard and in a long one.
 
-use super::Options;
 use super::http::{Connection, request};
 use super::load::put_records;
 use super::server::{Server, Which};
 use super::shards::median;
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use fastrand::Rng;
 use serde_json::Value;
@@ -24,9 +24,9 @@ struct Stored {
     to: f64,
 }
 
-pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
-    let long: u64 = if options.quick { 1_000_000 } else { 10_000_000 };
-    let lookups = if options.quick { 5_000 } else { 20_000 };
+pub async fn measure(effort: Effort) -> Result<Vec<Line>, Failure> {
+    let long: u64 = if effort.quick { 1_000_000 } else { 10_000_000 };
+    let lookups = if effort.quick { 5_000 } else { 20_000 };
     let streams = [("short", 1), ("middle", 1), ("long", 1)];
     let server = Server::start(Which::Ours, &streams).await?;
     let mut stored = Vec::new();
@@ -36,7 +36,7 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for (name, by_time) in [("by sequence number", false), ("by time", true)] {
         let mut costs = [Vec::new(), Vec::new(), Vec::new()];
-        for _ in 0..options.turns() {
+        for _ in 0..effort.turns() {
             for (costs, stored) in costs.iter_mut().zip(&stored) {
                 costs.push(cost(&server, stored, by_time, lookups).await?);
             }

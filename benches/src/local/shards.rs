@@ -1,10 +1,10 @@
 //! What a call costs on 10,000 shards, over what it costs on 10.
 
-use super::Options;
 use super::http::request;
 use super::load::{Until, all_stored, drive, puts};
 use super::server::{Server, Which};
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use fastrand::Rng;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ const ENTRIES: usize = 100;
 /// As many requests as shards, so that all are reached.
 const REQUESTS: usize = 4_000;
 
-pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn measure(effort: Effort) -> Result<Vec<Line>, Failure> {
     let server = Server::start(Which::Ours, &[FEW, MANY]).await?;
-    let run = options.run() / 2;
+    let run = effort.run() / 2;
     let mut lines = Vec::new();
     for (name, target) in [
         ("PutRecord of 1 KiB", Some(1.25)),
@@ -27,7 +27,7 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>, Failure> {
         ("ListShards, last ten", Some(1.25)),
     ] {
         let mut costs = [Vec::new(), Vec::new()];
-        for _ in 0..options.turns() {
+        for _ in 0..effort.turns() {
             for (costs, (stream, shards)) in costs.iter_mut().zip([FEW, MANY]) {
                 let requests = requests(name, stream, shards);
                 costs.push(cost(&server, requests, run).await?);

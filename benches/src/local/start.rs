@@ -1,9 +1,9 @@
 //! From starting the process until it accepts a connection.
 
-use super::Options;
 use super::server::{command, ours};
 use super::shards::median;
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 /// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub async fn measure(options: &Options) -> Result<Line, Failure> {
+pub async fn measure(effort: Effort) -> Result<Vec<Line>, Failure> {
     let path = ours()?;
     let mut times = Vec::new();
-    for _ in 0..if options.quick { 5 } else { 20 } {
+    for _ in 0..if effort.quick { 5 } else { 20 } {
         let port = free_port()?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let began = Instant::now();
@@ -39,7 +39,7 @@ pub async fn measure(options: &Options) -> Result<Line, Failure> {
     let runs = times.len();
     let median = median(times);
     let measured = format!("{median:.1} ms (median of {runs}), slowest {slowest:.1} ms");
-    Ok(Line::at_most("start", measured, median, 50.0))
+    Ok(vec![Line::at_most("start", measured, median, 50.0)])
 }
 
 /// A port that was free a moment ago.

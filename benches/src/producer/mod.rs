@@ -40,26 +40,17 @@ pub use probe::ProbeOptions;
 pub use sink::SinkOptions;
 
 use crate::Failure;
-use crate::table;
-use clap::{Args, ValueEnum};
-use std::time::Duration;
+use crate::choice::Choice;
+use clap::ValueEnum;
 
 /// The subcommands that this program runs itself with.
 pub const SINK: &str = "producer-sink";
 pub const PROBE: &str = "producer-probe";
 
-#[derive(Debug, Clone, Args)]
-pub struct Options {
-    /// What to measure; everything without.
-    #[arg(value_enum)]
-    rows: Vec<Row>,
-    /// Shorter runs and fewer of them, to try things.
-    #[arg(long)]
-    quick: bool,
-}
+pub type Options = Choice<Row>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Row {
+pub enum Row {
     Distinct,
     OneKey,
     Single,
@@ -71,40 +62,21 @@ enum Row {
     Stalled,
 }
 
-impl Options {
-    /// How long one run takes.
-    fn run(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 4 })
-    }
-
-    /// How often each side has its turn.
-    fn turns(&self) -> usize {
-        if self.quick { 1 } else { 3 }
-    }
-}
-
 /// Measures the rows that were asked for, and prints them.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let rows = match &*options.rows {
-        [] => Row::value_variants(),
-        some => some,
+    let effort = options.effort;
+    let measure = async |row| match row {
+        Row::Distinct => rows::distinct(effort).await,
+        Row::OneKey => rows::one_key(effort).await,
+        Row::Single => rows::single(effort).await,
+        Row::Shards => rows::shards(effort).await,
+        Row::Threads => rows::threads(effort).await,
+        Row::Paced => rows::paced(effort).await,
+        Row::First => rows::first(effort).await,
+        Row::Idle => rows::idle(effort).await,
+        Row::Stalled => rows::stalled(effort).await,
     };
-    let mut lines = Vec::new();
-    for row in rows {
-        eprintln!("measuring {row:?} ...");
-        match row {
-            Row::Distinct => lines.extend(rows::distinct(&options).await?),
-            Row::OneKey => lines.extend(rows::one_key(&options).await?),
-            Row::Single => lines.extend(rows::single(&options).await?),
-            Row::Shards => lines.extend(rows::shards(&options).await?),
-            Row::Threads => lines.push(rows::threads(&options).await?),
-            Row::Paced => lines.extend(rows::paced(&options).await?),
-            Row::First => lines.push(rows::first(&options).await?),
-            Row::Idle => lines.extend(rows::idle(&options).await?),
-            Row::Stalled => lines.extend(rows::stalled(&options).await?),
-        }
-    }
-    table::print(&lines);
+    options.measure(measure).await?;
     println!("\nFigures of KPL 1.1.1 are quoted from another machine, not measured in this run.");
     Ok(())
 }

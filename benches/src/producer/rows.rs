@@ -1,10 +1,10 @@
 //! The rows: what is run, and what of it is shown against which target.
 
-use super::Options;
 use super::child::{Figures, Sink};
 use super::limit::{self, Parts, Work};
 use super::records::Keys;
 use crate::Failure;
+use crate::choice::Effort;
 use crate::table::Line;
 use std::fmt::Write;
 
@@ -40,10 +40,10 @@ impl Case {
         }
     }
 
-    fn arguments(&self, options: &Options) -> (Vec<String>, Vec<String>) {
+    fn arguments(&self, effort: Effort) -> (Vec<String>, Vec<String>) {
         // Enough of them that aggregates of many shards fill several times.
         let longer = if self.shards > 1_000 { 2 } else { 1 };
-        let time = options.run().as_millis() * longer;
+        let time = effort.run().as_millis() * longer;
         let common = [
             "--time",
             &time.to_string(),
@@ -85,15 +85,15 @@ impl Case {
     }
 
     /// The producer and the limit in turns.
-    async fn measure(&self, options: &Options) -> Result<Measured, Failure> {
+    async fn measure(&self, effort: Effort) -> Result<Measured, Failure> {
         let sink = Sink::start(self.shards, &[]).await?;
-        let (common, what) = self.arguments(options);
+        let (common, what) = self.arguments(effort);
         let common: Vec<&str> = common.iter().map(String::as_str).collect();
         let mut runs = Vec::new();
         let mut limits = Vec::new();
-        for _ in 0..options.turns() {
+        for _ in 0..effort.turns() {
             runs.push(Run::from(&sink.probe(&common, &what).await?)?);
-            limits.push(limit::measure(self.work(), options.run() / 4)?);
+            limits.push(limit::measure(self.work(), effort.run() / 4)?);
         }
         runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         limits.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
@@ -214,7 +214,7 @@ fn four_shards() -> Case {
     Case::new("100 B, distinct keys", Keys::Distinct, 100)
 }
 
-pub async fn distinct(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn distinct(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for (case, target, kpl) in [
         (four_shards(), 60.0, 67_000.0),
@@ -231,64 +231,64 @@ pub async fn distinct(options: &Options) -> Result<Vec<Line>, Failure> {
     ] {
         // Of records that fill an aggregate by fives, what an aggregate needs weighs more.
         let allocations = (case.size <= 1_000).then_some(0.1);
-        let measured = case.measure(options).await?;
+        let measured = case.measure(effort).await?;
         lines.extend(measured.against_limit(target, allocations, Some(kpl)));
     }
     Ok(lines)
 }
 
-pub async fn one_key(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn one_key(effort: Effort) -> Result<Vec<Line>, Failure> {
     let case = Case::new("100 B, one key", Keys::One, 100);
-    let measured = case.measure(options).await?;
+    let measured = case.measure(effort).await?;
     Ok(measured
         .against_limit(60.0, Some(0.1), Some(59_000.0))
         .into())
 }
 
-pub async fn single(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn single(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for (name, keys) in [("distinct keys", Keys::Distinct), ("one key", Keys::One)] {
         let mut case = Case::new(format!("single put, 100 B, {name}"), keys, 100);
         case.single = true;
-        let measured = case.measure(options).await?;
+        let measured = case.measure(effort).await?;
         lines.extend(measured.against_limit(60.0, Some(1.0), None));
     }
     Ok(lines)
 }
 
-pub async fn shards(options: &Options) -> Result<Vec<Line>, Failure> {
-    let few = four_shards().measure(options).await?;
+pub async fn shards(effort: Effort) -> Result<Vec<Line>, Failure> {
+    let few = four_shards().measure(effort).await?;
     let mut lines = Vec::new();
     for (shards, target, kpl) in [(1_000, 80.0, Some(44_000.0)), (10_000, 70.0, None)] {
         let mut case = four_shards();
         case.name = format!("{shards} shards");
         case.shards = shards;
         case.bounds = Some((4_096, 1 << 30));
-        let many = case.measure(options).await?;
+        let many = case.measure(effort).await?;
         lines.push(many.against(&few, target, kpl));
     }
     Ok(lines)
 }
 
-pub async fn threads(options: &Options) -> Result<Line, Failure> {
+pub async fn threads(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut one = four_shards();
     one.workers = 4;
     one.name = "one thread".to_owned();
     let mut four = one.clone();
     four.callers = 4;
     four.name = "4 threads".to_owned();
-    let one = one.measure(options).await?;
-    Ok(four.measure(options).await?.against(&one, 90.0, None))
+    let one = one.measure(effort).await?;
+    Ok(vec![four.measure(effort).await?.against(&one, 90.0, None)])
 }
 
-pub async fn paced(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn paced(effort: Effort) -> Result<Vec<Line>, Failure> {
     let sink = Sink::start(4, &[]).await?;
-    let time = options.run().as_millis() * 2;
+    let time = effort.run().as_millis() * 2;
     let common = ["--time", &time.to_string()];
     let each =
         |figures: &Figures| Ok::<_, Failure>(1e6 * figures.get("cpu")? / figures.get("records")?);
     let mut runs = Vec::new();
-    for _ in 0..options.turns() {
+    for _ in 0..effort.turns() {
         let bare = each(&sink.probe(&common, &["paced", "--without"]).await?)?;
         let with = sink.probe(&common, &["paced"]).await?;
         runs.push((each(&with)? - bare, bare, with));
@@ -317,18 +317,18 @@ pub async fn paced(options: &Options) -> Result<Vec<Line>, Failure> {
     ])
 }
 
-pub async fn first(options: &Options) -> Result<Line, Failure> {
+pub async fn first(effort: Effort) -> Result<Vec<Line>, Failure> {
     const ROUND_TRIP: u32 = 20;
     let away = ROUND_TRIP.to_string();
     let sink = Sink::start(4, &["--round-trip", &away]).await?;
     let mut times = Vec::new();
-    for _ in 0..if options.quick { 3 } else { 9 } {
+    for _ in 0..if effort.quick { 3 } else { 9 } {
         let figures = sink.probe(&[], &["first"]).await?;
         times.push((figures.get("took")?, figures.get("built")?));
     }
     times.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (took, built) = times.get(times.len() / 2).copied().unwrap_or_default();
-    Ok(Line::at_most(
+    Ok(vec![Line::at_most(
         "first acknowledgement, 20 ms away, in ms",
         format!(
             "{took:.0}, of these {built:.0} to build: {:.1} round trips; KPL 1.1.1 elsewhere, 0 ms away: 2700",
@@ -336,12 +336,12 @@ pub async fn first(options: &Options) -> Result<Line, Failure> {
         ),
         took,
         f64::from(5 * ROUND_TRIP + 20),
-    ))
+    )])
 }
 
-pub async fn idle(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn idle(effort: Effort) -> Result<Vec<Line>, Failure> {
     let sink = Sink::start(4, &[]).await?;
-    let time = (options.run() * 2).as_millis().to_string();
+    let time = (effort.run() * 2).as_millis().to_string();
     let figures = sink.probe(&["--time", &time], &["idle"]).await?;
     let mb = |name: &str| Ok::<_, Failure>(figures.get(name)? / 1e6);
     let (resident, own, bare) = (mb("resident")?, mb("own")?, mb("bare")?);
@@ -367,11 +367,11 @@ pub async fn idle(options: &Options) -> Result<Vec<Line>, Failure> {
     ])
 }
 
-pub async fn stalled(options: &Options) -> Result<Vec<Line>, Failure> {
+pub async fn stalled(effort: Effort) -> Result<Vec<Line>, Failure> {
     /// `MaxBufferedBytes` by default.
     const BOUND: f64 = 64.0;
     let sink = Sink::start(4, &["--stall"]).await?;
-    let time = if options.quick { "8000" } else { "20000" };
+    let time = if effort.quick { "8000" } else { "20000" };
     let mut lines = Vec::new();
     for size in ["1000", "100"] {
         let what = ["stalled", "--size", size];
