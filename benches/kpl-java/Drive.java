@@ -8,15 +8,12 @@ import java.util.Random;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.kinesis.producer.KinesisProducer;
-import software.amazon.kinesis.producer.KinesisProducerConfiguration;
 import software.amazon.kinesis.producer.UserRecordResult;
 
 /**
- * Puts records by the official library, with the settings that suit it best: no tracker of the oldest
- * record, no metrics, no health checks, no rate limit, at most 10,000 records outstanding.
+ * Puts records by the official library as fast as it takes them: no rate limit, at most 10,000 records
+ * outstanding.
  *
  * <p>Arguments: port, certificate, directory for its files, bytes of a record, milliseconds to warm up,
  * milliseconds to measure, records a second (0: as many as it takes). It says {@code begin}, then
@@ -38,21 +35,7 @@ public final class Drive {
         long rate = Long.parseLong(arguments[6]);
         KinesisProducer producer =
                 new KinesisProducer(
-                        new KinesisProducerConfiguration()
-                                .setRegion("us-east-1")
-                                .setKinesisEndpoint("localhost")
-                                .setKinesisPort(port)
-                                .setStsEndpoint("localhost")
-                                .setStsPort(port)
-                                .setCaCertFile(arguments[1])
-                                .setTempDirectory(arguments[2])
-                                .setCredentialsProvider(
-                                        StaticCredentialsProvider.create(
-                                                AwsBasicCredentials.create("AKIDBENCH", "a secret")))
-                                .setMetricsLevel("none")
-                                .setEnableOldestFutureTracker(false)
-                                .setEnableDaemonHealthCheck(false)
-                                .setLogLevel("error")
+                        Library.configuration(port, arguments[1], arguments[2])
                                 .setRateLimit(1_000_000_000L));
         Random random = new Random(11);
         byte[] pool = new byte[POOL + size];

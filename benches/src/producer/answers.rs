@@ -1,155 +1,102 @@
 //! What the sink answers, in CBOR and in JSON.
 
+use super::shards::{Ring, shard_id};
 use crate::Failure;
-use aggregation::HashKey;
+use minicbor::Encoder;
 use minicbor::data::Tag;
-use minicbor::{Decoder, Encoder};
-use serde::Deserialize;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Shards in one page of `ListShards`.
 const PAGE: u32 = 1_000;
+const CBOR: &str = "application/x-amz-cbor-1.1";
+const JSON: &str = "application/x-amz-json-1.1";
+/// A number as long as the service's.
+const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 #[derive(Debug)]
 pub struct Answer {
+    pub status: &'static str,
     pub kind: &'static str,
     pub body: Vec<u8>,
 }
 
-pub fn answer(operation: &str, cbor: bool, body: &[u8], shards: u32) -> Result<Answer, Failure> {
-    if operation == "PutRecords" {
-        let ring = Ring { shards };
-        return Ok(if cbor {
-            Answer {
-                kind: CBOR,
-                body: stored_in_cbor(&ring.of_cbor(body)?)?,
-            }
-        } else {
-            Answer {
-                kind: JSON,
-                body: stored_in_json(&ring.of_json(body)?)?,
-            }
-        });
-    }
-    let value = match operation {
-        "ListShards" => list_shards(page_of(cbor, body)?, shards),
-        "DescribeStreamSummary" => summary(shards),
-        // Metrics and the caller's identity, which the official library asks for.
-        _ => {
-            let body = b"<GetCallerIdentityResponse><GetCallerIdentityResult>\
-                <Arn>arn:aws:iam::000000000000:user/bench</Arn><UserId>bench</UserId>\
-                <Account>000000000000</Account></GetCallerIdentityResult>\
-                </GetCallerIdentityResponse>";
-            return Ok(Answer {
-                kind: "text/xml",
-                body: body.to_vec(),
-            });
+impl Answer {
+    fn of(cbor: bool, body: Vec<u8>) -> Self {
+        Self {
+            status: "200 OK",
+            kind: if cbor { CBOR } else { JSON },
+            body,
         }
-    };
-    if cbor {
-        let mut out = Encoder::new(Vec::new());
-        write(&mut out, None, &value)?;
-        return Ok(Answer {
-            kind: CBOR,
-            body: out.into_writer(),
-        });
     }
+
+    fn of_value(cbor: bool, value: &Value) -> Result<Self, Failure> {
+        let body = if cbor {
+            let mut out = Encoder::new(Vec::new());
+            write(&mut out, None, value)?;
+            out.into_writer()
+        } else {
+            serde_json::to_vec(value)?
+        };
+        Ok(Self::of(cbor, body))
+    }
+}
+
+/// Every entry was stored, in these shards.
+pub fn stored(cbor: bool, shards: &[u32]) -> Result<Answer, Failure> {
+    let body = if cbor {
+        stored_in_cbor(shards)?
+    } else {
+        stored_in_json(shards)?
+    };
+    Ok(Answer::of(cbor, body))
+}
+
+/// Every entry was throttled.
+pub fn throttled(cbor: bool, shards: &[u32]) -> Result<Answer, Failure> {
+    let entry = |shard: &u32| {
+        let id = shard_id(*shard);
+        json!({
+            "ErrorCode": THROTTLED,
+            "ErrorMessage": format!("Rate exceeded for shard {id} in stream bench under account 000000000000."),
+        })
+    };
+    let records: Vec<Value> = shards.iter().map(entry).collect();
+    let value = json!({"FailedRecordCount": records.len(), "Records": records});
+    Answer::of_value(cbor, &value)
+}
+
+/// The service failed.
+pub fn failed(cbor: bool) -> Result<Answer, Failure> {
+    let answer = Answer::of_value(cbor, &json!({"__type": "InternalFailure"}))?;
     Ok(Answer {
-        kind: JSON,
-        body: serde_json::to_vec(&value)?,
+        status: "500 Internal Server Error",
+        ..answer
     })
 }
 
-const CBOR: &str = "application/x-amz-cbor-1.1";
-const JSON: &str = "application/x-amz-json-1.1";
-
-fn shard_id(number: u32) -> String {
-    format!("shardId-{number:012}")
-}
-
-/// The ring of hash keys in equal parts.
-#[derive(Debug, Clone, Copy)]
-struct Ring {
-    shards: u32,
-}
-
-impl Ring {
-    fn part(self) -> u128 {
-        u128::MAX / u128::from(self.shards.max(1))
-    }
-
-    fn bounds(self, shard: u32) -> (u128, u128) {
-        let start = self.part() * u128::from(shard);
-        let end = if shard + 1 >= self.shards {
-            u128::MAX
-        } else {
-            start + self.part() - 1
-        };
-        (start, end)
-    }
-
-    fn shard(self, key: HashKey) -> u32 {
-        let last = self.shards.saturating_sub(1);
-        u32::try_from(key.as_u128() / self.part()).map_or(last, |shard| shard.min(last))
-    }
-
-    fn entry(self, explicit: Option<&str>, partition_key: &str) -> Result<u32, Failure> {
-        let key = match explicit {
-            Some(text) => HashKey::parse_decimal(text)?,
-            None => HashKey::of_partition_key(partition_key),
-        };
-        Ok(self.shard(key))
-    }
-
-    /// The shard of each entry.
-    fn of_cbor(self, body: &[u8]) -> Result<Vec<u32>, Failure> {
-        let mut shards = Vec::new();
-        let mut d = Decoder::new(body);
-        for _ in 0..d.map()?.ok_or("a map without length")? {
-            if d.str()? != "Records" {
-                d.skip()?;
-                continue;
-            }
-            for _ in 0..d.array()?.ok_or("an array without length")? {
-                let (mut explicit, mut partition_key) = (None, "");
-                for _ in 0..d.map()?.ok_or("a map without length")? {
-                    match d.str()? {
-                        "ExplicitHashKey" => explicit = Some(d.str()?),
-                        "PartitionKey" => partition_key = d.str()?,
-                        _ => d.skip()?,
-                    }
-                }
-                shards.push(self.entry(explicit, partition_key)?);
-            }
-        }
-        Ok(shards)
-    }
-
-    fn of_json(self, body: &[u8]) -> Result<Vec<u32>, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Request<'b> {
-            #[serde(borrow)]
-            records: Vec<Entry<'b>>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Entry<'b> {
-            #[serde(borrow)]
-            explicit_hash_key: Option<Cow<'b, str>>,
-            #[serde(borrow)]
-            partition_key: Cow<'b, str>,
-        }
-        let request: Request<'_> = serde_json::from_slice(body)?;
-        let shard = |e: &Entry<'_>| self.entry(e.explicit_hash_key.as_deref(), &e.partition_key);
-        request.records.iter().map(shard).collect()
+/// What was asked for cannot be made sense of.
+pub fn refused(reason: &Failure) -> Answer {
+    Answer {
+        status: "400 Bad Request",
+        kind: "text/plain",
+        body: reason.to_string().into_bytes(),
     }
 }
 
-/// A number as long as the service's.
-const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+/// Metrics and the caller's identity, which the official library asks for.
+pub fn other() -> Answer {
+    let body = b"<GetCallerIdentityResponse><GetCallerIdentityResult>\
+        <Arn>arn:aws:iam::000000000000:user/bench</Arn><UserId>bench</UserId>\
+        <Account>000000000000</Account></GetCallerIdentityResult>\
+        </GetCallerIdentityResponse>";
+    Answer {
+        status: "200 OK",
+        kind: "text/xml",
+        body: body.to_vec(),
+    }
+}
 
 fn stored_in_cbor(shards: &[u32]) -> Result<Vec<u8>, Failure> {
     let mut e = Encoder::new(Vec::with_capacity(64 + shards.len() * 128));
@@ -177,30 +124,9 @@ fn stored_in_json(shards: &[u32]) -> Result<Vec<u8>, Failure> {
     Ok(out.into_bytes())
 }
 
-/// Which shard a page of `ListShards` begins with: its token says.
-fn page_of(cbor: bool, body: &[u8]) -> Result<u32, Failure> {
-    let text = if cbor {
-        let mut d = Decoder::new(body);
-        let mut token = None;
-        for _ in 0..d.map()?.ok_or("a map without length")? {
-            match d.str()? {
-                "NextToken" => token = Some(d.str()?.to_owned()),
-                _ => d.skip()?,
-            }
-        }
-        token
-    } else {
-        let body: Value = serde_json::from_slice(body)?;
-        body.get("NextToken")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    Ok(text.map_or(Ok(0), |text| text.parse())?)
-}
-
-fn list_shards(from: u32, shards: u32) -> Value {
-    let ring = Ring { shards };
-    let end = shards.min(from.saturating_add(PAGE));
+/// A page of the list of shards.
+pub fn shards(cbor: bool, from: u32, ring: Ring) -> Result<Answer, Failure> {
+    let end = ring.shards.min(from.saturating_add(PAGE));
     let list: Vec<Value> = (from..end)
         .map(|shard| {
             let (start, end) = ring.bounds(shard);
@@ -211,15 +137,16 @@ fn list_shards(from: u32, shards: u32) -> Value {
             })
         })
         .collect();
-    if end < shards {
+    let value = if end < ring.shards {
         json!({"Shards": list, "NextToken": end.to_string()})
     } else {
         json!({"Shards": list})
-    }
+    };
+    Answer::of_value(cbor, &value)
 }
 
-fn summary(shards: u32) -> Value {
-    json!({"StreamDescriptionSummary": {
+pub fn summary(cbor: bool, shards: u32) -> Result<Answer, Failure> {
+    let value = json!({"StreamDescriptionSummary": {
         "StreamName": "bench",
         "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/bench",
         "StreamStatus": "ACTIVE",
@@ -231,7 +158,8 @@ fn summary(shards: u32) -> Value {
         "OpenShardCount": shards,
         "ConsumerCount": 0,
         "MaxRecordSizeInKiB": 1024,
-    }})
+    }});
+    Answer::of_value(cbor, &value)
 }
 
 /// A value of JSON in CBOR, where timestamps have a tag and are in milliseconds.

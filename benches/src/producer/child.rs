@@ -3,16 +3,18 @@
 use super::SINK;
 use crate::Failure;
 use serde_json::Value;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// A sink that ends when this is dropped.
 #[derive(Debug)]
 pub struct Sink {
-    _child: Child,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     files: TempDir,
     port: u16,
 }
@@ -29,14 +31,15 @@ impl Sink {
             .kill_on_drop(true)
             .spawn()?;
         let out = child.stdout.take().ok_or("no output")?;
-        let port = BufReader::new(out)
-            .lines()
+        let mut lines = BufReader::new(out).lines();
+        let port = lines
             .next_line()
             .await?
             .ok_or("the sink ended before it listened")?
             .parse()?;
         Ok(Self {
-            _child: child,
+            child,
+            lines,
             files,
             port,
         })
@@ -48,8 +51,22 @@ impl Sink {
         common: &[&str],
         what: &[S],
     ) -> Result<Figures, Failure> {
-        self.run(Command::new(std::env::current_exe()?), common, what)
-            .await
+        let command = Command::new(std::env::current_exe()?);
+        self.run(command, common, what).await
+    }
+
+    /// Ends it. Gives what arrived of the records that were admitted, these numbers.
+    pub async fn finish(mut self, admitted: &[Range<u64>]) -> Result<Figures, Failure> {
+        let mut input = self.child.stdin.take().ok_or("no input")?;
+        for Range { start, end } in admitted {
+            input
+                .write_all(format!("{start} {end}\n").as_bytes())
+                .await?;
+        }
+        drop(input);
+        let line = self.lines.next_line().await?;
+        let line = line.ok_or("the sink ended without a report")?;
+        Ok(Figures(serde_json::from_str(&line)?))
     }
 
     /// The same on one core.
@@ -74,16 +91,28 @@ impl Sink {
         certificate(self.files.path())
     }
 
+    /// A probe against it, without what it is to do.
+    pub fn probing(&self) -> Result<Command, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        self.probes(&mut command);
+        Ok(command)
+    }
+
+    fn probes(&self, command: &mut Command) {
+        command
+            .args([super::PROBE, "--port", &self.port.to_string()])
+            .arg("--certificate")
+            .arg(self.certificate());
+    }
+
     async fn run<S: AsRef<str> + Sync>(
         &self,
         mut command: Command,
         common: &[&str],
         what: &[S],
     ) -> Result<Figures, Failure> {
+        self.probes(&mut command);
         let output = command
-            .args([super::PROBE, "--port", &self.port.to_string()])
-            .arg("--certificate")
-            .arg(self.certificate())
             .args(common)
             .args(what.iter().map(AsRef::as_ref))
             .stderr(Stdio::inherit())

@@ -28,11 +28,15 @@
 mod answers;
 mod child;
 mod distance;
+mod ledger;
 mod limit;
 mod meter;
 mod probe;
 mod records;
+mod requests;
 mod rows;
+mod service;
+mod shards;
 mod sink;
 pub mod versus;
 

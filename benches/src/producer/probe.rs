@@ -5,6 +5,7 @@ mod first;
 mod idle;
 mod paced;
 mod stalled;
+mod steady;
 mod throughput;
 
 use super::records::Keys;
@@ -46,6 +47,8 @@ enum What {
         #[arg(long)]
         size: usize,
     },
+    /// Says in words of its own how it goes.
+    Steady(steady::Load),
 }
 
 /// Records as fast as they are taken.
@@ -83,6 +86,7 @@ pub fn run(options: &ProbeOptions) -> Result<(), Failure> {
         What::First => runtime.block_on(first::measure(options)),
         What::Idle => idle::measure(options, &runtime),
         What::Stalled { size } => runtime.block_on(stalled::measure(options, *size)),
+        What::Steady(load) => return runtime.block_on(steady::run(options, load)),
     }?;
     println!("{figures}");
     Ok(())

@@ -61,6 +61,15 @@ impl Maker {
         Record::new(key, Bytes::from_static(data))
     }
 
+    /// One whose data begins with its number.
+    pub fn carrying(&mut self, number: u64) -> Record {
+        let mut data = number.to_be_bytes().to_vec();
+        let from = self.rng.usize(..POOL);
+        let rest = self.size.saturating_sub(data.len());
+        data.extend_from_slice(self.pool.get(from..from + rest).unwrap_or_default());
+        Record::new(format!("session-{number:022}"), data)
+    }
+
     pub fn slice(&mut self) -> Vec<Record> {
         (0..SLICE).map(|_| self.record()).collect()
     }

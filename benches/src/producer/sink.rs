@@ -1,12 +1,13 @@
 //! The endpoint of all rows, in a process of its own: TLS, HTTP/1.1, and of Kinesis as much as a
 //! producer needs. It reads each body to its end and looks at the keys of a request's entries, because
-//! the answer has to name their shards; it keeps nothing.
+//! the answer has to name their shards. It keeps nothing, unless it is to count what it stored.
 
-use super::answers;
 use super::distance;
+use super::service::{Service, Trouble};
 use crate::Failure;
 use bytes::BufMut;
 use clap::Args;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,13 @@ pub struct SinkOptions {
     /// Never answers PutRecords.
     #[arg(long)]
     pub stall: bool,
+    /// What befalls PutRecords, but for the first request.
+    #[command(flatten)]
+    pub trouble: Trouble,
 }
 
-/// Serves until the standard input ends; says its port in one line.
+/// Serves until the standard input ends; says its port in one line. The input has a line for each range of
+/// numbers that were admitted, its start and its end; then it says in a line of JSON what arrived of them.
 pub async fn run(options: SinkOptions) -> Result<(), Failure> {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names)?;
@@ -51,24 +56,25 @@ pub async fn run(options: SinkOptions) -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("{}", listener.local_addr()?.port());
 
-    let (shards, stall) = (options.shards, options.stall);
+    let service = Arc::new(Service::new(options.shards, options.trouble));
+    let (serving, stall) = (Arc::clone(&service), options.stall);
     let one_way = Duration::from_millis(options.round_trip) / 2;
     let accept = async move {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let acceptor = acceptor.clone();
+            let (acceptor, service) = (acceptor.clone(), Arc::clone(&serving));
             tokio::spawn(async move {
                 // Connections end as their clients do: nothing to tell.
                 let _ended = if one_way.is_zero() {
                     let stream = BufReader::with_capacity(READ, stream);
                     match acceptor.accept(stream).await {
-                        Ok(stream) => serve(stream, shards, stall).await,
+                        Ok(stream) => serve(stream, &service, stall).await,
                         Err(error) => Err(error),
                     }
                 } else {
                     match acceptor.accept(distance::away(stream, one_way)).await {
-                        Ok(stream) => serve(stream, shards, stall).await,
+                        Ok(stream) => serve(stream, &service, stall).await,
                         Err(error) => Err(error),
                     }
                 };
@@ -76,15 +82,24 @@ pub async fn run(options: SinkOptions) -> Result<(), Failure> {
         }
     };
     let mut input = tokio::io::stdin();
-    let mut rest = Vec::new();
+    let mut admitted = String::new();
     tokio::select! {
         biased;
-        read = input.read_to_end(&mut rest) => {
+        read = input.read_to_string(&mut admitted) => {
             read?;
+            println!("{}", service.report(&ranges(&admitted)?));
             Ok(())
         }
         failed = accept => failed,
     }
+}
+
+fn ranges(text: &str) -> Result<Vec<Range<u64>>, Failure> {
+    let range = |line: &str| {
+        let (start, end) = line.split_once(' ').ok_or("a range has two ends")?;
+        Ok(start.parse()?..end.parse()?)
+    };
+    text.lines().map(range).collect()
 }
 
 /// What matters of a request's head.
@@ -118,7 +133,7 @@ impl Head {
     }
 }
 
-async fn serve<S>(mut stream: S, shards: u32, stall: bool) -> std::io::Result<()>
+async fn serve<S>(mut stream: S, service: &Service, stall: bool) -> std::io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -154,15 +169,8 @@ where
             return Ok(());
         }
         let body = buffer.get(end..whole).unwrap_or_default();
-        let answer = answers::answer(&head.operation, head.cbor, body, shards);
-        let (status, kind, body) = match answer {
-            Ok(answer) => ("200 OK", answer.kind, answer.body),
-            Err(error) => (
-                "400 Bad Request",
-                "text/plain",
-                error.to_string().into_bytes(),
-            ),
-        };
+        let answer = service.answer(&head.operation, head.cbor, body).await;
+        let (status, kind, body) = (answer.status, answer.kind, answer.body);
         let length = body.len();
         let mut out = format!(
             "HTTP/1.1 {status}\r\nx-amzn-RequestId: 0\r\nContent-Type: {kind}\r\n\
