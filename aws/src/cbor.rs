@@ -15,8 +15,8 @@ use std::time::SystemTime;
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+    pub(crate) const fn appending_to(out: Vec<u8>) -> Self {
+        Self(out)
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

@@ -28,6 +28,14 @@ impl Encoding {
         }
     }
 
+    /// What a body takes that has so many bytes before base64.
+    pub(crate) const fn size(self, bytes: usize) -> usize {
+        match self {
+            Self::Cbor => bytes,
+            Self::Json => bytes.saturating_add(bytes / 3),
+        }
+    }
+
     /// Reads an answer.
     pub(crate) fn read<T: Answer>(self, body: &Bytes) -> Read<T> {
         match self {
@@ -79,14 +87,13 @@ pub(crate) enum Writer {
 
 impl Writer {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self::with_capacity(encoding, 0)
+        Self::appending_to(encoding, Vec::new())
     }
 
-    /// A body of about so many bytes, before base64.
-    pub(crate) fn with_capacity(encoding: Encoding, bytes: usize) -> Self {
+    pub(crate) fn appending_to(encoding: Encoding, out: Vec<u8>) -> Self {
         match encoding {
-            Encoding::Cbor => Self::Cbor(cbor::Writer::with_capacity(bytes)),
-            Encoding::Json => Self::Json(json::Writer::with_capacity(bytes)),
+            Encoding::Cbor => Self::Cbor(cbor::Writer::appending_to(out)),
+            Encoding::Json => Self::Json(json::Writer::appending_to(out)),
         }
     }
 

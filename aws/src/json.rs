@@ -31,10 +31,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A body of about so many bytes, before base64.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) const fn appending_to(out: Vec<u8>) -> Self {
         Self {
-            out: Vec::with_capacity(bytes.saturating_add(bytes / 3)),
+            out,
             open: Vec::new(),
         }
     }

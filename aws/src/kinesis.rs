@@ -7,6 +7,7 @@ mod types;
 
 pub use types::*;
 
+use crate::buffers::Buffers;
 use crate::client::Caller;
 use crate::config::Config;
 use crate::encoding::Encoding;
@@ -28,6 +29,8 @@ use std::time::Duration;
 pub struct Client {
     caller: Caller,
     encoding: Encoding,
+    /// For the bodies of `PutRecords`.
+    buffers: Buffers,
     stream_id: Option<Arc<str>>,
 }
 
@@ -38,6 +41,7 @@ impl Client {
         Self {
             caller: Caller::new(config, Service::Kinesis),
             encoding: config.kinesis_encoding,
+            buffers: Buffers::default(),
             stream_id: None,
         }
     }
@@ -225,7 +229,11 @@ impl Client {
         entries: &[PutRecordsEntry<'_>],
     ) -> Result<PutRecordsOutput, Error> {
         let (encoding, count) = (self.encoding, entries.len());
-        let body = encode::put_records(encoding, self.target(stream), entries);
+        let target = self.target(stream);
+        let body = self
+            .buffers
+            .take(encode::put_records_size(encoding, target, entries))
+            .filled(|out| encode::put_records(encoding, target, entries, out));
         self.caller
             .call("PutRecords", body, move |body| {
                 decode::put_records(encoding, body, count)

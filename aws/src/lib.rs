@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod buffers;
 mod cbor;
 mod client;
 pub mod cloudwatch;

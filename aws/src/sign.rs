@@ -62,8 +62,8 @@ impl Payload {
     }
 }
 
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Self {
+impl<B: Into<Bytes>> From<B> for Payload {
+    fn from(bytes: B) -> Self {
         Self::new(bytes.into(), None)
     }
 }

@@ -1,5 +1,5 @@
-//! Sixteen lanes on x86-64: one register of AVX-512, or two of AVX2, whose steps hide each other's
-//! latency.
+//! Lanes on x86-64: sixteen in one register of AVX-512 or two of AVX2, or thirty-two in two of AVX-512.
+//! The steps of two registers hide each other's latency.
 
 #![expect(unsafe_code, reason = "the CPU's vector instructions")]
 #![expect(
@@ -9,7 +9,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, digests};
+use super::lanes::{Lanes, Pair, digests};
 
 /// As [`digests`], with AVX-512.
 #[target_feature(enable = "avx512f")]
@@ -20,13 +20,22 @@ pub(super) fn with_avx512<'a>(
     digests::<Avx512, 16>(inputs, out);
 }
 
+/// As [`with_avx512`], for more than sixteen inputs.
+#[target_feature(enable = "avx512f")]
+pub(super) fn with_avx512_twice<'a>(
+    inputs: impl Iterator<Item = &'a [&'a [u8]]>,
+    out: &mut Vec<[u8; 16]>,
+) {
+    digests::<Pair<Avx512>, 32>(inputs, out);
+}
+
 /// As [`digests`], with AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn with_avx2<'a>(inputs: impl Iterator<Item = &'a [&'a [u8]]>, out: &mut Vec<[u8; 16]>) {
     digests::<Avx2, 16>(inputs, out);
 }
 
-/// Made only by [`with_avx512`], so the CPU has the feature.
+/// Made only by [`with_avx512`] and [`with_avx512_twice`], so the CPU has the feature.
 #[derive(Clone, Copy)]
 struct Avx512(__m512i);
 

@@ -178,18 +178,29 @@ pub(super) fn merge_shards(
     )
 }
 
-pub(super) fn put_records(
+/// At least what [`put_records`] writes, in bytes.
+pub(super) fn put_records_size(
     encoding: Encoding,
     target: Target<'_>,
     entries: &[PutRecordsEntry<'_>],
-) -> Vec<u8> {
+) -> usize {
     // Names of members, lengths and an explicit hash key take about 90 bytes an entry.
     const PER_ENTRY: usize = 96;
     let payload: usize = entries
         .iter()
         .map(|e| PER_ENTRY + e.partition_key.len() + e.data.iter().map(|s| s.len()).sum::<usize>())
         .sum();
-    let mut w = Writer::with_capacity(encoding, payload + PER_ENTRY + target.stream.len());
+    let id = target.id.map_or(0, str::len);
+    encoding.size(payload + PER_ENTRY + target.stream.len() + id)
+}
+
+pub(super) fn put_records(
+    encoding: Encoding,
+    target: Target<'_>,
+    entries: &[PutRecordsEntry<'_>],
+    out: Vec<u8>,
+) -> Vec<u8> {
+    let mut w = Writer::appending_to(encoding, out);
     w.map(1 + target.members());
     target.write(&mut w);
     w.text("Records");
@@ -271,6 +282,12 @@ mod tests {
         minicbor::display(body).to_string()
     }
 
+    fn put(encoding: Encoding, target: Target<'_>, entries: &[PutRecordsEntry<'_>]) -> Vec<u8> {
+        let body = put_records(encoding, target, entries, Vec::new());
+        assert!(body.len() <= put_records_size(encoding, target, entries));
+        body
+    }
+
     fn entries<'a>(segments: &'a [&'a [u8]]) -> [PutRecordsEntry<'a>; 2] {
         [
             PutRecordsEntry {
@@ -291,7 +308,7 @@ mod tests {
         let segments: [&[u8]; 3] = [b"\x01\x02", b"", b"\x03"];
         let entries = entries(&segments);
         assert_eq!(
-            shown(&put_records(Cbor, S, &entries)),
+            shown(&put(Cbor, S, &entries)),
             r#"{"StreamName": "s", "Records": [{"Data": h'01 02 03', "ExplicitHashKey": "0", "PartitionKey": "a"}, {"Data": h'', "PartitionKey": "b"}]}"#
         );
     }
@@ -341,7 +358,7 @@ mod tests {
             ),
             (
                 |e| {
-                    put_records(
+                    put(
                         e,
                         ARN,
                         &[PutRecordsEntry {
@@ -414,7 +431,7 @@ mod tests {
                 r#"{"StreamName":"s","ShardToMerge":"a","AdjacentShardToMerge":"b"}"#,
             ),
             (
-                |e| put_records(e, S, &entries(&[b"\x01\x02", b"", b"\x03"])),
+                |e| put(e, S, &entries(&[b"\x01\x02", b"", b"\x03"])),
                 r#"{"StreamName":"s","Records":[{"Data":"AQID","ExplicitHashKey":"0","PartitionKey":"a"},{"Data":"","PartitionKey":"b"}]}"#,
             ),
             (
