@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | environment | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` |
 //! | web identity | `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`, `AWS_ROLE_SESSION_NAME` |
-//! | profile | `role_arn` with `web_identity_token_file`, `source_profile` (also chained) or `credential_source`, and `external_id`, `role_session_name`, `duration_seconds`; `sso_account_id` and `sso_role_name` with `sso_session` or `sso_start_url`; `aws_access_key_id` …; `credential_process` |
+//! | profile | `role_arn` with `web_identity_token_file`, `source_profile` (also chained) or `credential_source`, and `external_id`, `role_session_name`, `duration_seconds`; `sso_account_id` and `sso_role_name` with `sso_session` or `sso_start_url` (the token that `aws sso login` left, renewed where it can be); `aws_access_key_id` …; `credential_process` |
 //! | container | `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `…_FULL_URI`, `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` or `…_TOKEN` |
 //! | instance | IMDSv2, unless `AWS_EC2_METADATA_DISABLED`; `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `…_ENDPOINT_MODE` |
 //!
@@ -35,6 +35,7 @@ mod plan;
 mod process;
 mod sdk;
 mod sso;
+mod sso_token;
 mod sts;
 mod time;
 

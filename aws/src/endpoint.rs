@@ -21,6 +21,8 @@ pub(crate) enum Service {
     Sts,
     /// Gives out credentials to who has logged in.
     Sso,
+    /// Renews what shows that someone has logged in.
+    SsoOidc,
 }
 
 /// Which of a service's names in a region.
@@ -60,6 +62,7 @@ impl Service {
             Self::CloudWatch => "cloudwatch",
             Self::Sts => "sts",
             Self::Sso => "sso",
+            Self::SsoOidc => "sso_oidc",
         }
     }
 
@@ -67,6 +70,7 @@ impl Service {
     const fn host_name(self) -> &'static str {
         match self {
             Self::Sso => "portal.sso",
+            Self::SsoOidc => "oidc",
             _ => self.signing_name(),
         }
     }
@@ -78,7 +82,7 @@ impl Service {
             Self::DynamoDb => "DynamoDB_20120810",
             Self::CloudWatch => "GraniteServiceVersion20100801",
             // Their requests name the operation elsewhere.
-            Self::Sts | Self::Sso => "",
+            Self::Sts | Self::Sso | Self::SsoOidc => "",
         }
     }
 
@@ -89,6 +93,7 @@ impl Service {
             Self::CloudWatch => "AWS_ENDPOINT_URL_CLOUDWATCH",
             Self::Sts => "AWS_ENDPOINT_URL_STS",
             Self::Sso => "AWS_ENDPOINT_URL_SSO",
+            Self::SsoOidc => "AWS_ENDPOINT_URL_SSO_OIDC",
         }
     }
 }

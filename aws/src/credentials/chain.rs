@@ -48,18 +48,12 @@ impl Access {
         }
     }
 
-    /// Where SSO's tokens are turned into credentials.
-    pub(super) fn portal(&self, region: &str) -> Result<Endpoint, String> {
+    /// Where a service of SSO is, in its own region.
+    pub(super) fn endpoint(&self, service: Service, region: &str) -> Result<Endpoint, String> {
         let given = [("endpoint_url", self.given.clone()), ("", None)];
-        let found = Endpoint::find(
-            Service::Sso,
-            region,
-            self.variant,
-            given,
-            &self.env,
-            &self.profile,
-        );
-        found.map_err(|e: ConfigError| e.to_string())
+        let (env, profile) = (&self.env, &self.profile);
+        Endpoint::find(service, region, self.variant, given, env, profile)
+            .map_err(|e: ConfigError| e.to_string())
     }
 }
 

@@ -29,11 +29,12 @@ pub(super) fn credentials(value: &Value, token: &str) -> Result<Credentials, Str
 /// What an error in JSON says: its code and message, under the names that are in use.
 pub(super) fn complaint(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let text = |names: [&str; 2]| {
+    let text = |names: [&str; 3]| {
         let mut names = names.iter();
         names.find_map(|name| value.get(*name)?.as_str().filter(|text| !text.is_empty()))
     };
-    match (text(["code", "Code"]), text(["message", "Message"])) {
+    let message = text(["message", "Message", "error_description"]);
+    match (text(["code", "Code", "error"]), message) {
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (one, other) => one.or(other).map(str::to_owned),
     }
@@ -75,13 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_read_under_both_spellings() {
+    fn complaints_are_read_under_all_spellings() {
         let said = |text: &str| complaint(text.as_bytes());
         assert_eq!(
             said(r#"{"code":"C","message":"m"}"#).as_deref(),
             Some("C: m")
         );
         assert_eq!(said(r#"{"Message":"m"}"#).as_deref(), Some("m"));
+        let of_oauth = r#"{"error":"e","error_description":"d"}"#;
+        assert_eq!(said(of_oauth).as_deref(), Some("e: d"));
         assert_eq!(said("<html>"), None);
         assert_eq!(said("{}"), None);
     }

@@ -1,17 +1,17 @@
 //! IAM Identity Center (SSO): the token that `aws sso login` left on the disk is turned into a role's
-//! credentials. An expired token is not renewed here: that needs a person, or a client registration
-//! that belongs to the command line.
+//! credentials.
 
 use super::ask::{Failure, Patience, ask};
 use super::chain::Access;
+use super::sso_token;
 use super::sts::encode;
-use super::time;
 use super::{Credentials, CredentialsError};
+use crate::endpoint::Service;
 use bytes::Bytes;
 use http::HeaderValue;
 use std::time::Duration;
 
-const PATIENCE: Patience = Patience {
+pub(super) const PATIENCE: Patience = Patience {
     attempt: Duration::from_secs(10),
     again: 2,
     silence: true,
@@ -36,8 +36,9 @@ pub(super) async fn look(access: &Access, sso: &Sso) -> Result<Credentials, Cred
         reason,
         remedy: format!("run `aws sso login --profile {}`", sso.profile),
     };
-    let token = token(access, sso).map_err(failed)?;
-    let place = access.portal(&sso.region).map_err(failed)?;
+    let token = sso_token::find(access, sso).await.map_err(failed)?;
+    let place = access.endpoint(Service::Sso, &sso.region);
+    let place = place.map_err(failed)?;
     let mut url = format!("{}federation/credentials?role_name=", place.url());
     encode(&mut url, &sso.role);
     url.push_str("&account_id=");
@@ -63,32 +64,6 @@ pub(super) async fn look(access: &Access, sso: &Sso) -> Result<Credentials, Cred
         }
     })?;
     read(&answer).map_err(failed)
-}
-
-/// The cached access token, if it is good still.
-fn token(access: &Access, sso: &Sso) -> Result<String, String> {
-    let home = access.env.home().ok_or("there is no home directory")?;
-    let digest = ring::digest::digest(
-        &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
-        sso.token_of.as_bytes(),
-    );
-    let file = format!("{}.json", crate::sign::hex(digest.as_ref()));
-    let path = home.join(".aws").join("sso").join("cache").join(file);
-    let text = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|_| format!("{} is no JSON", path.display()))?;
-    let field = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
-    let (Some(token), Some(end)) = (field("accessToken"), field("expiresAt")) else {
-        return Err(format!(
-            "{} has no accessToken or expiresAt",
-            path.display()
-        ));
-    };
-    match time::parse(end) {
-        Some(at) if at > access.clock.now() => Ok(token.to_owned()),
-        Some(_) => Err(format!("the cached token has expired at {end}")),
-        None => Err(format!("{}: expiresAt {end:?} is no time", path.display())),
-    }
 }
 
 fn read(answer: &[u8]) -> Result<Credentials, String> {

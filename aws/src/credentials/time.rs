@@ -62,6 +62,23 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
+/// `2026-11-21T16:36:03Z`. A time before 1970 counts as 1970.
+pub(super) fn text(at: SystemTime) -> String {
+    let seconds = runtime::time::epoch_millis(at) / 1_000;
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    // Counted as in `days`: in years that begin in March, four hundred of which are an era.
+    let day = day + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12 + 1;
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +124,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        for written in [
+            "1970-01-01T00:00:00Z",
+            "2016-02-25T06:03:31Z",
+            "2024-02-29T23:59:59Z",
+            "2024-03-01T00:00:00Z",
+            "2023-12-31T23:59:59Z",
+            "2100-03-01T00:00:00Z",
+        ] {
+            assert_eq!(text(parse(written).unwrap()), written);
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_second_is_written_and_read_again(seconds in 0_u64..253_402_300_800) {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            proptest::prop_assert_eq!(parse(&text(at)), Some(at));
+        }
+
         #[test]
         fn any_text_is_taken(text: String, near in "[0-9]{1,4}-[0-9]{1,2}-[0-9]{1,2}T[0-9:.]{0,9}[Z+é-][0-9:]{0,5}") {
             let _ = (parse(&text), parse(&near));
