@@ -10,7 +10,7 @@ mod pool;
 mod shares;
 mod state;
 
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::{AtomicU64, Mutex, Notify};
 use pool::Member;
 pub(crate) use pool::Pool;
 use state::{Standing, State};
@@ -19,7 +19,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use tokio::sync::Notify;
 
 /// An amount of what is bounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

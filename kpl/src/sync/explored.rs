@@ -5,6 +5,7 @@ use shuttle::current::try_get_current_task;
 use shuttle::sync::{Mutex as Gate, MutexGuard as Passed, PoisonError};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
+use tokio::sync::futures::Notified;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T> {
@@ -68,6 +69,25 @@ impl AtomicU64 {
     pub(crate) fn store(&self, value: u64, order: Ordering) {
         others();
         self.0.store(value, order);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Notify(tokio::sync::Notify);
+
+impl Notify {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        others();
+        self.0.notified()
+    }
+
+    pub(crate) fn notify_waiters(&self) {
+        others();
+        self.0.notify_waiters();
     }
 }
 
