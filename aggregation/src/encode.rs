@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::finished::FinishedAggregate;
+use crate::finished::{AggregateMemory, FinishedAggregate};
 use crate::hash::HashKey;
 use crate::keys::{ExplicitHashKeys, PartitionKeys, Place};
 use crate::wire::{ENVELOPE_SIZE, bytes_field_len, index_field_len, put_bytes, put_header, tag};
@@ -132,15 +132,40 @@ impl Aggregate {
     }
 
     /// Closes the aggregate. The MD5 is not made yet: see [`FinishedAggregate::hash_many`].
-    pub fn finish(self) -> FinishedAggregate {
-        let (partition_keys, spans) = self.partition_keys.into_parts();
-        let (explicit_hash_keys, keys) = self.explicit_hash_keys.into_parts();
-        FinishedAggregate::new(
-            [partition_keys, explicit_hash_keys, self.records],
+    pub fn finish(mut self) -> FinishedAggregate {
+        self.take()
+    }
+
+    /// Closes what was pushed; the aggregate is empty afterwards, and finds keys with the memory that it
+    /// had for that.
+    ///
+    /// For whoever fills many, one after the other; [`Self::reuse`] makes that free of allocations.
+    pub fn take(&mut self) -> FinishedAggregate {
+        let (partition_keys, spans) = self.partition_keys.take();
+        let (explicit_hash_keys, keys) = self.explicit_hash_keys.take();
+        let records = std::mem::take(&mut self.records);
+        let memory = AggregateMemory {
+            regions: [partition_keys, explicit_hash_keys, records],
             spans,
             keys,
-            self.count,
-        )
+        };
+        let count = std::mem::take(&mut self.count);
+        FinishedAggregate::new(memory, count, std::mem::take(&mut self.data_len))
+    }
+
+    /// Gives an empty aggregate memory to grow in. Does nothing to one that has records.
+    pub fn reuse(&mut self, memory: AggregateMemory) {
+        if !self.is_empty() {
+            return;
+        }
+        let AggregateMemory {
+            regions: [partition_keys, explicit_hash_keys, records],
+            spans,
+            keys,
+        } = memory;
+        self.partition_keys.reuse(partition_keys, spans);
+        self.explicit_hash_keys.reuse(explicit_hash_keys, keys);
+        self.records = records;
     }
 
     fn body_len(&self) -> usize {

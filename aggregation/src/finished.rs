@@ -16,29 +16,70 @@ use crate::wire::{ENVELOPE_SIZE, MAGIC, Reader, Span, tag};
 /// An aggregate that is closed. Its pieces are joined where they are sent.
 #[derive(Clone)]
 pub struct FinishedAggregate {
-    /// Partition keys, explicit hash keys, records.
-    regions: [Vec<u8>; 3],
-    /// Where in the first region each partition key is.
-    partition_keys: Vec<(usize, usize)>,
-    explicit_hash_keys: Vec<HashKey>,
+    memory: AggregateMemory,
     count: usize,
+    data_len: usize,
     md5: OnceLock<[u8; 16]>,
 }
 
+/// Memory for an [`Aggregate`](crate::Aggregate) to grow in, without contents: what a closed one needed.
+#[derive(Clone, Default)]
+pub struct AggregateMemory {
+    /// Partition keys, explicit hash keys, records.
+    pub(crate) regions: [Vec<u8>; 3],
+    /// Where in the first region each partition key is.
+    pub(crate) spans: Vec<(usize, usize)>,
+    pub(crate) keys: Vec<HashKey>,
+}
+
+impl AggregateMemory {
+    /// Memory for `bytes` bytes of records; what keys need is allocated as they come.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            regions: [Vec::new(), Vec::new(), Vec::with_capacity(bytes)],
+            ..Self::default()
+        }
+    }
+
+    /// How many bytes it takes.
+    pub fn size(&self) -> usize {
+        let regions: usize = self.regions.iter().map(Vec::capacity).sum();
+        regions
+            + self.spans.capacity() * size_of::<(usize, usize)>()
+            + self.keys.capacity() * size_of::<HashKey>()
+    }
+}
+
+impl fmt::Debug for AggregateMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AggregateMemory")
+            .field("size", &self.size())
+            .finish()
+    }
+}
+
 impl FinishedAggregate {
-    pub(crate) fn new(
-        regions: [Vec<u8>; 3],
-        partition_keys: Vec<(usize, usize)>,
-        explicit_hash_keys: Vec<HashKey>,
-        count: usize,
-    ) -> Self {
+    pub(crate) fn new(memory: AggregateMemory, count: usize, data_len: usize) -> Self {
         FinishedAggregate {
-            regions,
-            partition_keys,
-            explicit_hash_keys,
+            memory,
             count,
+            data_len,
             md5: OnceLock::new(),
         }
+    }
+
+    /// Gives its memory, for another aggregate.
+    pub fn into_memory(self) -> AggregateMemory {
+        let mut memory = self.memory;
+        memory.regions.iter_mut().for_each(Vec::clear);
+        memory.spans.clear();
+        memory.keys.clear();
+        memory
+    }
+
+    /// The payloads of its records, in bytes.
+    pub fn data_len(&self) -> usize {
+        self.data_len
     }
 
     /// The number of user records.
@@ -56,7 +97,7 @@ impl FinishedAggregate {
         if self.is_empty() {
             0
         } else {
-            ENVELOPE_SIZE + self.regions.iter().map(Vec::len).sum::<usize>()
+            ENVELOPE_SIZE + self.memory.regions.iter().map(Vec::len).sum::<usize>()
         }
     }
 
@@ -68,7 +109,7 @@ impl FinishedAggregate {
         if self.is_empty() {
             return [&[]; 5];
         }
-        let [partition_keys, explicit_hash_keys, records] = &self.regions;
+        let [partition_keys, explicit_hash_keys, records] = &self.memory.regions;
         let md5 = self.md5.get_or_init(|| {
             let mut digests = Vec::with_capacity(1);
             md5_many_in_pieces(&[self.body()], &mut digests);
@@ -131,13 +172,13 @@ impl FinishedAggregate {
     }
 
     fn body(&self) -> [&[u8]; 3] {
-        let [partition_keys, explicit_hash_keys, records] = &self.regions;
+        let [partition_keys, explicit_hash_keys, records] = &self.memory.regions;
         [partition_keys, explicit_hash_keys, records]
     }
 
     fn partition_key(&self, index: u32) -> Option<&str> {
-        let (start, end) = *self.partition_keys.get(usize::try_from(index).ok()?)?;
-        let [partition_keys, ..] = &self.regions;
+        let (start, end) = *self.memory.spans.get(usize::try_from(index).ok()?)?;
+        let [partition_keys, ..] = &self.memory.regions;
         std::str::from_utf8(partition_keys.get(start..end)?).ok()
     }
 }
@@ -197,7 +238,7 @@ pub struct AggregatedRecords<'a> {
 impl<'a> AggregatedRecords<'a> {
     /// Reads the region that `Aggregate` wrote.
     fn read(&mut self) -> Option<AggregatedRecord<'a>> {
-        let [_, _, records] = &self.aggregate.regions;
+        let [_, _, records] = &self.aggregate.memory.regions;
         // A window that starts at the record, so that spans in it are small in any aggregate.
         let rest = records.get(self.at..)?;
         let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
@@ -215,7 +256,8 @@ impl<'a> AggregatedRecords<'a> {
             Some(index) => Some(
                 *self
                     .aggregate
-                    .explicit_hash_keys
+                    .memory
+                    .keys
                     .get(usize::try_from(index).ok()?)?,
             ),
         };

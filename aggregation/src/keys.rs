@@ -93,8 +93,20 @@ impl PartitionKeys {
     }
 
     /// The region, and where each key's text is in it.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<(usize, usize)>) {
-        (self.bytes, self.spans)
+    /// Gives the region and the spans of the keys in it. The table is empty then; its index keeps its memory.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<(usize, usize)>) {
+        self.index.clear();
+        self.last = 0;
+        (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.spans),
+        )
+    }
+
+    /// Gives an empty table memory to grow in.
+    pub(crate) fn reuse(&mut self, bytes: Vec<u8>, spans: Vec<(usize, usize)>) {
+        debug_assert!(self.spans.is_empty() && bytes.is_empty() && spans.is_empty());
+        (self.bytes, self.spans) = (bytes, spans);
     }
 }
 
@@ -154,7 +166,19 @@ impl ExplicitHashKeys {
         self.last
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<HashKey>) {
-        (self.bytes, self.keys)
+    /// As [`PartitionKeys::take`].
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<HashKey>) {
+        self.index.clear();
+        self.last = 0;
+        (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.keys),
+        )
+    }
+
+    /// As [`PartitionKeys::reuse`].
+    pub(crate) fn reuse(&mut self, bytes: Vec<u8>, keys: Vec<HashKey>) {
+        debug_assert!(self.keys.is_empty() && bytes.is_empty() && keys.is_empty());
+        (self.bytes, self.keys) = (bytes, keys);
     }
 }

@@ -80,7 +80,7 @@ pub use self::decode::{
     looks_like_aggregate,
 };
 pub use self::encode::{Aggregate, UserRecordRef};
-pub use self::finished::{AggregatedRecord, AggregatedRecords, FinishedAggregate};
+pub use self::finished::{AggregateMemory, AggregatedRecord, AggregatedRecords, FinishedAggregate};
 pub use self::glue::{GLUE_HEADER_SIZE, GlueCompression, GlueHeader};
 pub use self::hash::{HashKey, HashKeyError, hash_keys};
 pub use self::identity::{IDENTITY_TAG, IdentityReader, IdentityText, IdentityWriter, RecordId};

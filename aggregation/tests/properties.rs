@@ -1,8 +1,8 @@
 //! Properties, with prost's own encoder and decoder of the three messages as the other opinion.
 
 use aggregation::{
-    Aggregate, Deaggregated, FinishedAggregate, HashKey, HashRange, Loss, MAGIC, UserRecord,
-    UserRecordRef, deaggregate, is_aggregate, looks_like_aggregate, md5_one,
+    Aggregate, AggregateMemory, Deaggregated, FinishedAggregate, HashKey, HashRange, Loss, MAGIC,
+    UserRecord, UserRecordRef, deaggregate, is_aggregate, looks_like_aggregate, md5_one,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -226,6 +226,27 @@ proptest! {
         }
         let out: Vec<Stated> = out.into_iter().map(Stated::from).collect();
         prop_assert_eq!(out, records);
+    }
+
+    #[test]
+    fn memory_that_is_used_again_leaves_no_trace(groups in vec(many_stated(), 0..6)) {
+        let mut aggregate = Aggregate::new();
+        let mut memory = AggregateMemory::default();
+        for records in groups {
+            aggregate.reuse(std::mem::take(&mut memory));
+            for record in &records {
+                record.with(|record| aggregate.push(record));
+            }
+            // Where there are records, memory is not wanted.
+            if !records.is_empty() {
+                aggregate.reuse(AggregateMemory::with_capacity(10));
+            }
+            let finished = aggregate.take();
+            prop_assert_eq!((aggregate.len(), aggregate.size(), aggregate.data_len()), (0, 0, 0));
+            prop_assert_eq!(finished.to_bytes(), fill(&records).finish().to_bytes());
+            prop_assert_eq!(finished.data_len(), records.iter().map(|r| r.data.len()).sum::<usize>());
+            memory = finished.into_memory();
+        }
     }
 
     #[test]

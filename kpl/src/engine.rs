@@ -177,6 +177,9 @@ impl Engine {
         self.seal_due(now);
         let outstanding = self.shared.ledger.admission.outstanding().records;
         let sample = self.pending.sample(outstanding, now);
+        if outstanding == 0 {
+            self.shared.ledger.shelf.rest();
+        }
         let sending = self.dispatch(now);
         let expiry = self
             .misplaced

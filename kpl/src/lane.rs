@@ -115,6 +115,8 @@ impl Drop for Lane {
 #[derive(Debug)]
 struct State {
     stage: Stage,
+    /// What the open aggregate holds; empty without one.
+    aggregate: Aggregate,
     filling: Option<Filling>,
     /// Bytes of the last aggregate: the next one starts with as much room.
     last_size: usize,
@@ -133,9 +135,9 @@ enum Stage {
     Closed,
 }
 
+/// What belongs to the open aggregate.
 #[derive(Debug)]
 struct Filling {
-    aggregate: Aggregate,
     identity: IdentityWriter,
     claims: Claims,
     span: Span,
@@ -180,6 +182,7 @@ impl Lane {
     ) -> Self {
         let state = State {
             stage: Stage::Open,
+            aggregate: Aggregate::new(),
             filling: None,
             last_size: 0,
             number: 0,
@@ -256,19 +259,19 @@ impl Lane {
     }
 }
 
-impl Filling {
-    /// Appends the record with the tag that its identity needs here, unless the aggregate would then
-    /// take more than `max_size` bytes.
+impl State {
+    /// Appends the record to the open aggregate, with the tag that its identity needs here, unless the
+    /// aggregate would then take more than `max_size` bytes.
     fn push_within(
         &mut self,
         record: &UserRecordRef<'_>,
         id: Option<RecordId>,
         max_size: usize,
     ) -> bool {
-        let Some(id) = id else {
+        let (Some(id), Some(filling)) = (id, &mut self.filling) else {
             return self.aggregate.push_within(record, max_size).is_some();
         };
-        let text = self.identity.tag(id);
+        let text = filling.identity.tag(id);
         let tag = text
             .as_ref()
             .map(|text| (IDENTITY_TAG, Some(text.as_str())));
@@ -276,23 +279,22 @@ impl Filling {
         let tagged = UserRecordRef { tags, ..*record };
         let pushed = self.aggregate.push_within(&tagged, max_size).is_some();
         if pushed {
-            self.identity.wrote(id);
+            filling.identity.wrote(id);
         }
         pushed
     }
-}
 
-impl State {
     fn seal(&mut self, lane: &Lane, now: Instant) -> Option<Sealed> {
         let filling = self.filling.take()?;
-        self.last_size = filling.aggregate.size();
+        let content = self.aggregate.take();
+        self.last_size = content.len();
         let due = if lane.rules.aggregation {
             filling.deadline.min(later(now, lane.rules.hurry))
         } else {
             filling.deadline
         };
         let mut sealed = Sealed::new(
-            filling.aggregate,
+            content,
             filling.claims,
             filling.span,
             Arc::clone(&lane.shard),
@@ -368,13 +370,10 @@ impl Append<'_> {
         let rules = &self.lane.rules;
         let wait = if hurried { rules.hurry } else { rules.linger };
         let deadline = later(self.now, wait);
-        let fits = match &mut self.state.filling {
-            Some(filling) => {
-                (filling.aggregate.len() < rules.max_records)
-                    && filling.push_within(record, id, rules.max_size)
-            }
-            None => false,
-        };
+        let state = &mut *self.state;
+        let fits = state.filling.is_some()
+            && state.aggregate.len() < rules.max_records
+            && state.push_within(record, id, rules.max_size);
         if fits {
             let filling = self.state.filling.as_mut()?;
             filling.span.add(key);
@@ -387,28 +386,28 @@ impl Append<'_> {
         }
         let full = self.state.seal(self.lane, self.now);
         self.effects.sealed.extend(full);
-        let mut filling = Filling {
-            aggregate: Aggregate::with_capacity(self.state.last_size),
+        let memory = self.lane.ledger.shelf.take(self.state.last_size);
+        self.state.aggregate.reuse(memory);
+        let filling = Filling {
             identity: IdentityWriter::default(),
             claims: Claims::new(Arc::clone(&self.lane.ledger)),
             span: Span::of(key),
             keyless: record.partition_key.is_empty(),
             deadline,
         };
-        // What is larger than an aggregate may be goes alone.
-        filling.push_within(record, id, usize::MAX);
         self.effects.deadline = Some(deadline);
-        let filling = self.state.filling.insert(filling);
+        self.state.filling = Some(filling);
+        // What is larger than an aggregate may be goes alone.
+        self.state.push_within(record, id, usize::MAX);
+        let filling = self.state.filling.as_mut()?;
         Some(&mut filling.claims)
     }
 
     /// Frees the lane.
     pub(crate) fn finish(mut self) -> Effects {
         let rules = &self.lane.rules;
-        let full = self.state.filling.as_ref().is_some_and(|filling| {
-            filling.aggregate.len() >= rules.max_records
-                || filling.aggregate.size() >= rules.max_size
-        });
+        let aggregate = &self.state.aggregate;
+        let full = aggregate.len() >= rules.max_records || aggregate.size() >= rules.max_size;
         if full {
             let full = self.state.seal(self.lane, self.now);
             self.effects.sealed.extend(full);

@@ -72,6 +72,7 @@ mod sender;
 mod settings;
 mod shard_map;
 mod shared;
+mod shelf;
 mod sink;
 mod slot;
 mod spool;

@@ -55,7 +55,14 @@ impl Refill {
 
     pub(crate) fn seal(self, shard: &Arc<str>, wrap: bool, due: Instant) -> Sealed {
         let shard = Arc::clone(shard);
-        let mut sealed = Sealed::new(self.aggregate, self.claims, self.span, shard, wrap, due);
+        let mut sealed = Sealed::new(
+            self.aggregate.finish(),
+            self.claims,
+            self.span,
+            shard,
+            wrap,
+            due,
+        );
         sealed.keyless = self.keyless;
         sealed
     }

@@ -4,7 +4,7 @@ use crate::claims::Claims;
 use crate::order::Ordered;
 use crate::outcome::Span;
 use aggregation::{
-    AGGREGATE_PARTITION_KEY, Aggregate, FinishedAggregate, UserRecordRef, looks_like_aggregate,
+    AGGREGATE_PARTITION_KEY, FinishedAggregate, UserRecordRef, looks_like_aggregate,
 };
 use runtime::{Attempt, Attempts};
 use std::sync::Arc;
@@ -35,8 +35,6 @@ pub(crate) struct Sealed {
     envelope: Option<bytes::Bytes>,
     /// Data and partition key, in bytes: what the service counts.
     pub(crate) size: usize,
-    /// The payloads alone, in bytes.
-    pub(crate) data_len: usize,
     pub(crate) attempts: Attempts,
     /// When the first record was admitted.
     pub(crate) oldest: Instant,
@@ -48,15 +46,13 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     pub(crate) fn new(
-        aggregate: Aggregate,
+        content: FinishedAggregate,
         claims: Claims,
         span: Span,
         shard: Arc<str>,
         wrap: bool,
         due: Instant,
     ) -> Self {
-        let data_len = aggregate.data_len();
-        let content = aggregate.finish();
         let alone = |record: &UserRecordRef<'_>| !(wrap && looks_like_aggregate(record.data));
         let (aggregated, size) = match content.single().filter(alone) {
             Some(record) => (false, record.data.len() + record.partition_key.len()),
@@ -78,7 +74,6 @@ impl Sealed {
             #[cfg(feature = "compression")]
             envelope: None,
             size,
-            data_len,
             attempts: Attempts::default(),
             oldest,
             since: oldest,

@@ -5,6 +5,7 @@ use crate::ages::Ages;
 use crate::error::DeliveryError;
 use crate::meters::{End, Ended, Meters};
 use crate::quiet::Quiet;
+use crate::shelf::Shelf;
 use crate::slot::Verdict;
 use crate::spool::Spool;
 use parking_lot::Mutex;
@@ -52,6 +53,8 @@ pub(crate) struct Ledger {
     pub(crate) admission: Admission,
     pub(crate) ages: Ages,
     pub(crate) meters: Meters,
+    /// Of aggregates that were sent.
+    pub(crate) shelf: Shelf,
     /// Where admitted records are kept until they are resolved, if they are.
     pub(crate) spool: OnceLock<Spool>,
     stream: String,
@@ -68,6 +71,7 @@ impl Ledger {
             admission: Admission::new(bound, percent),
             ages: Ages::default(),
             meters: Meters::new(metrics, stream),
+            shelf: Shelf::default(),
             spool: OnceLock::new(),
             stream: stream.to_owned(),
             delivered: Counter::default(),

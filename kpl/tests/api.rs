@@ -6,36 +6,13 @@ mod support;
 
 use futures::{FutureExt, SinkExt, stream};
 use kpl::{DeliveryError, PutError, Record, SinkError};
-use local::{Fault, FaultAction, Limits, Local};
-use std::time::Duration;
-use support::{endpoint, producer, readable};
+use local::{Fault, Limits};
+use support::{away, ms, orders, producer, readable, record, refusal};
 use tokio::time::Instant;
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-fn stream_of(shards: u32) -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", shards).unwrap();
-    local
-}
-
-fn refusal(code: &str) -> FaultAction {
-    FaultAction::Error {
-        status: 400,
-        code: code.to_owned(),
-        message: "by the test".to_owned(),
-    }
-}
-
-fn record(n: u32) -> Record {
-    Record::new(format!("key-{n}"), format!("record {n}"))
-}
 
 #[tokio::test(start_paused = true)]
 async fn try_put_never_waits_never_overtakes_and_gives_the_record_back() {
-    let local = stream_of(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .max_buffered_records(2)
         .build()
@@ -64,7 +41,7 @@ async fn try_put_never_waits_never_overtakes_and_gives_the_record_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_outstanding_and_how_old_it_is() {
-    let local = stream_of(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local).build().await.unwrap();
     assert_eq!(producer.oldest_age(), None);
     producer
@@ -91,7 +68,7 @@ async fn what_is_outstanding_and_how_old_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_takes_a_stream_of_records_and_flushes() {
-    let local = stream_of(3);
+    let local = orders(Limits::Off, 3);
     let producer = producer(&local)
         .max_buffered_records(7)
         .build()
@@ -109,7 +86,7 @@ async fn a_sink_takes_a_stream_of_records_and_flushes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_tells_each_failure_once_and_goes_on() {
-    let local = stream_of(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local).build().await.unwrap();
     let mut sink = producer.sink();
     local.faults().add(Fault::nth(
@@ -134,7 +111,7 @@ async fn a_sink_tells_each_failure_once_and_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_record_comes_back_when_asked_for() {
-    let local = stream_of(2);
+    let local = orders(Limits::Off, 2);
     let deny = refusal("AccessDeniedException");
     for keep in [true, false] {
         local
@@ -171,7 +148,7 @@ async fn a_failed_record_comes_back_when_asked_for() {
         .build()
         .await
         .unwrap();
-    local.faults().add(Fault::every("*", FaultAction::Refuse));
+    away(&local);
     let receipt = producer.put(record(7)).await.unwrap();
     producer.close(ms(500)).await;
     let error = receipt.await.unwrap_err();
@@ -181,7 +158,7 @@ async fn a_failed_record_comes_back_when_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receipt_times_out_and_the_record_is_delivered_all_the_same() {
-    let local = stream_of(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .user_record_timeout(ms(1_000))
         .return_user_record_on_failure(true)
@@ -190,7 +167,7 @@ async fn a_receipt_times_out_and_the_record_is_delivered_all_the_same() {
         .unwrap();
     let soon = producer.put(record(0)).await.unwrap();
     assert!(soon.await.is_ok());
-    let away = local.faults().add(Fault::every("*", FaultAction::Refuse));
+    let away = away(&local);
     let begin = Instant::now();
     let single = producer.put(record(1)).await.unwrap();
     let batch = producer.put_all((2..5).map(record)).await.unwrap();

@@ -16,17 +16,16 @@ use futures::FutureExt;
 use kpl::{DeliveryError, HashKey, Producer, ProducerBuilder, PutError, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::time::Duration;
-use support::{config, endpoint, place, producer, readable};
+use support::{
+    calls, config, endpoint, looks_like_an_aggregate, ms, orders, place, producer, readable,
+    refusal, spread,
+};
 use tokio::time::{Instant, sleep};
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
 const AUTO: &str = "AUTO";
 const BY_KEY: &str = "USER_PARTITION_KEY";
 const DESCRIBE: &str = "DescribeStreamSummary";
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// A stream on demand, of four shards.
 async fn stream(strategy: &str) -> Local {
@@ -42,27 +41,10 @@ async fn switch(local: &Local, strategy: &str) {
     switched.await.unwrap();
 }
 
-fn denied() -> FaultAction {
-    FaultAction::Error {
-        status: 400,
-        code: "AccessDeniedException".to_owned(),
-        message: "by the test".to_owned(),
-    }
-}
-
 fn deny(local: &Local) {
-    local.faults().add(Fault::every(DESCRIBE, denied()));
-}
-
-fn calls(local: &Local, operation: &str) -> u64 {
-    let counts = local.request_counts();
-    counts.get(operation).copied().unwrap_or_default()
-}
-
-fn spread(n: u32) -> Vec<Record> {
-    (0..n)
-        .map(|n| Record::new(format!("key-{n}"), format!("record {n}")))
-        .collect()
+    local
+        .faults()
+        .add(Fault::every(DESCRIBE, refusal("AccessDeniedException")));
 }
 
 /// Not a multiple of the shards: the service's round does not come back to where the keys belong.
@@ -109,7 +91,7 @@ async fn the_strategy_is_asked_for_once_at_the_start_and_not_by_the_first_record
     let producer = built(producer(&local)).await;
     assert_eq!(calls(&local, DESCRIBE), 1);
     let begin = Instant::now();
-    delivered_once(&local, &producer, spread(10)).await;
+    delivered_once(&local, &producer, spread(0..10)).await;
     assert!(begin.elapsed() <= ms(101), "{:?}", begin.elapsed());
     assert_eq!(calls(&local, DESCRIBE), 1);
 }
@@ -121,7 +103,7 @@ async fn the_first_records_are_held_while_the_answer_is_on_its_way_and_block_nob
     local.faults().add(Fault::nth(DESCRIBE, 1, slow));
     let begin = Instant::now();
     let producer = built(producer(&local)).await;
-    let mut records = spread(20);
+    let mut records = spread(0..20);
     records.extend(keyless(20));
     let receipt = producer.put_all(records).await.unwrap();
     assert_eq!(
@@ -164,7 +146,7 @@ async fn records_are_held_no_longer_than_the_bound_then_go_alone_with_their_hash
     let config_bound = producer(&local).request_timeout(Duration::from_secs(30));
     let producer = built(config_bound).await;
     let begin = Instant::now();
-    let receipt = producer.put_all(spread(50)).await.unwrap();
+    let receipt = producer.put_all(spread(0..50)).await.unwrap();
     let without = producer.put(Record::without_key("x")).await.unwrap();
     assert!(receipt.await.all_delivered());
     assert!(begin.elapsed() >= ms(5_000) && begin.elapsed() < ms(5_100));
@@ -177,7 +159,7 @@ async fn records_are_held_no_longer_than_the_bound_then_go_alone_with_their_hash
     );
     // The answer comes late, and aggregation begins.
     sleep(Duration::from_secs(16)).await;
-    delivered_once(&local, &producer, spread(50)).await;
+    delivered_once(&local, &producer, spread(0..50)).await;
     assert!(local.records("orders").len() <= 54);
 }
 
@@ -236,12 +218,11 @@ async fn it_is_asked_again_each_interval_with_jitter_and_not_while_nothing_is_pu
 
 #[tokio::test(start_paused = true)]
 async fn a_provisioned_stream_goes_by_keys_and_costs_one_call_an_interval() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::Off, 4);
     let producer = built(producer(&local)).await;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(290) {
-        delivered_once(&local, &producer, spread(8)).await;
+        delivered_once(&local, &producer, spread(0..8)).await;
         sleep(Duration::from_secs(5)).await;
     }
     assert!(calls(&local, DESCRIBE) <= 2, "{}", calls(&local, DESCRIBE));
@@ -285,11 +266,11 @@ async fn a_default_holds_nothing_and_is_replaced_by_the_answer() {
     let builder = producer(&local).record_distribution_strategy_default(AUTO);
     let producer = built(builder).await;
     let begin = Instant::now();
-    delivered_once(&local, &producer, spread(20)).await;
+    delivered_once(&local, &producer, spread(0..20)).await;
     assert!(begin.elapsed() < ms(150), "{:?}", begin.elapsed());
     assert_eq!(local.records("orders").len(), 20, "as on an AUTO stream");
     sleep(ms(2_000)).await;
-    delivered_once(&local, &producer, spread(40)).await;
+    delivered_once(&local, &producer, spread(0..40)).await;
     assert!(local.records("orders").len() <= 24, "aggregated by now");
 }
 
@@ -317,7 +298,7 @@ async fn by_keys_a_record_without_one_is_refused_at_once_and_comes_back() {
 async fn on_auto_nothing_is_aggregated_keys_pass_through_and_hash_keys_do_not_go() {
     let local = stream(AUTO).await;
     let producer = built(producer(&local)).await;
-    let mut records = spread(100);
+    let mut records = spread(0..100);
     records.extend(keyless(100));
     records.push(Record::new("ehk", "x").explicit_hash_key(5u128));
     delivered_once(&local, &producer, records).await;
@@ -349,13 +330,12 @@ async fn on_auto_the_rate_limit_holds_for_the_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn keyed_and_keyless_records_on_a_provisioned_stream_lose_nothing() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::Off, 4);
     let slow = FaultAction::Delay(ms(300));
     local.faults().add(Fault::nth(DESCRIBE, 1, slow));
     let producer = built(producer(&local)).await;
     // Not known yet: both are admitted.
-    let mixed: Vec<Record> = spread(50)
+    let mixed: Vec<Record> = spread(0..50)
         .into_iter()
         .zip(keyless(50))
         .flat_map(|(a, b)| [a, b])
@@ -486,7 +466,7 @@ async fn a_default_that_is_wrong_stalls_nobody() {
     let producer = built(builder).await;
     let begin = Instant::now();
     let without = producer.put_all(keyless(5)).await.unwrap();
-    let keyed = producer.put_all(spread(45)).await.unwrap();
+    let keyed = producer.put_all(spread(0..45)).await.unwrap();
     let keyed = keyed.await;
     assert!(
         keyed.all_delivered() && begin.elapsed() < ms(250),
@@ -512,7 +492,7 @@ async fn on_auto_without_the_permission_records_go_alone_and_no_call_storms() {
     let begin = Instant::now();
     let mut entries = 0;
     while begin.elapsed() < Duration::from_secs(85) {
-        let attempts = delivered_once(&local, &producer, spread(1)).await;
+        let attempts = delivered_once(&local, &producer, spread(0..1)).await;
         assert_eq!(attempts, 1, "never sent twice");
         entries += attempts;
         sleep(ms(150)).await;
@@ -552,7 +532,7 @@ async fn who_opts_in_to_aggregates_without_the_permission_stops_at_the_first_con
 async fn an_aggregate_of_one_key_is_not_believed_on_a_stream_that_ignores_keys() {
     let local = stream(BY_KEY).await;
     let producer = built(producer(&local)).await;
-    delivered_once(&local, &producer, spread(4)).await;
+    delivered_once(&local, &producer, spread(0..4)).await;
     switch(&local, AUTO).await;
     for n in 0..8 {
         let one_key = (0..10)
@@ -566,14 +546,7 @@ async fn an_aggregate_of_one_key_is_not_believed_on_a_stream_that_ignores_keys()
 async fn what_looks_like_an_aggregate_is_never_wrapped_on_auto() {
     let local = stream(AUTO).await;
     let producer = built(producer(&local)).await;
-    let mut inner = aggregation::Aggregate::new();
-    inner.push(&aggregation::UserRecordRef {
-        partition_key: "inner",
-        explicit_hash_key: None,
-        data: b"x",
-        tags: &[],
-    });
-    let blob = inner.finish().to_bytes();
+    let blob = looks_like_an_aggregate();
     producer
         .put(Record::new("k", blob.clone()))
         .await
@@ -610,8 +583,7 @@ async fn records_of_10_mib_on_a_stream_that_takes_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_put_before_the_limit_is_known_fails_with_the_reason() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     local
         .faults()
         .add(Fault::nth(DESCRIBE, 1, FaultAction::Delay(ms(100))));

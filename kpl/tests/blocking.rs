@@ -8,7 +8,7 @@ use kpl::{InRuntime, Producer, ProducerBuilder, PutAllReason, PutError, Record, 
 use local::{Fault, FaultAction, Limits, Local, Server};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{clock, credentials, endpoint, readable};
+use support::{clock, credentials, orders, readable};
 use tokio::runtime::Runtime;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -28,8 +28,7 @@ impl Bench {
             .build()
             .unwrap();
         let (local, server) = runtime.block_on(async {
-            let local = endpoint(Limits::Off, 1);
-            local.create_stream("orders", 2).unwrap();
+            let local = orders(Limits::Off, 2);
             let server = local.start_on(([127, 0, 0, 1], 0).into()).await.unwrap();
             (local, server)
         });

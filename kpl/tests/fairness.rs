@@ -9,7 +9,7 @@ use futures::FutureExt;
 use kpl::{Producer, PutError, Record};
 use local::{Limits, Local};
 use std::time::Duration;
-use support::{endpoint, producer, readable};
+use support::{orders, producer, readable};
 use tokio::time::Instant;
 
 /// Keys that belong to the first and to the last of four shards.
@@ -17,8 +17,7 @@ const HOT: u128 = 1;
 const COLD: u128 = u128::MAX;
 
 fn stream() -> Local {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::On, 4);
     local
 }
 
@@ -125,8 +124,7 @@ async fn a_flush_waits_for_the_hot_shard_too() {
 
 #[tokio::test(start_paused = true)]
 async fn the_only_shard_may_take_everything() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .max_buffered_records(100)
         .max_buffered_per_shard(1)
@@ -141,8 +139,7 @@ async fn the_only_shard_may_take_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn records_of_shards_that_have_gone_are_accounted_for() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::Off, 2);
     let producer = producer(&local)
         .max_buffered_records(20)
         .build()

@@ -6,44 +6,18 @@ mod support;
 
 use aws::ErrorKind;
 use kpl::{DeliveryError, Producer, Record};
-use local::{Fault, FaultAction, Limits, Local};
+use local::{Fault, FaultAction, Limits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use support::{config_watched, endpoint, place, producer, readable};
+use support::{calls, config_watched, orders, place, producer, readable, refusal, spread};
 use tokio::time::{Instant, sleep};
-
-fn stream(shards: u32) -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", shards).unwrap();
-    local
-}
-
-fn refusal(code: &str) -> FaultAction {
-    FaultAction::Error {
-        status: 400,
-        code: code.to_owned(),
-        message: "by the test".to_owned(),
-    }
-}
-
-fn spread(from: u32, to: u32) -> impl Iterator<Item = Record> {
-    (from..to).map(|n| Record::new(format!("key-{n}"), format!("record {n}")))
-}
-
-fn requests(local: &Local, operation: &str) -> u64 {
-    local
-        .request_counts()
-        .get(operation)
-        .copied()
-        .unwrap_or_default()
-}
 
 /// A poison record stalls its neighbours (fault 15).
 #[tokio::test(start_paused = true)]
 async fn a_poison_record_fails_alone_and_its_neighbours_are_delivered() {
     for (aggregation, most) in [(true, 40), (false, 30)] {
-        let local = stream(4);
+        let local = orders(Limits::Off, 4);
         let sent = Arc::new(AtomicU64::new(0));
         let count = {
             let sent = Arc::clone(&sent);
@@ -58,7 +32,7 @@ async fn a_poison_record_fails_alone_and_its_neighbours_are_delivered() {
             .await
             .unwrap();
         sent.store(0, Relaxed);
-        let mut records: Vec<Record> = spread(0, 400).collect();
+        let mut records: Vec<Record> = spread(0..400);
         records[123] = Record::new("key", "POISON");
         let begin = Instant::now();
         let report = producer.put_all(records.clone()).await.unwrap().await;
@@ -84,9 +58,9 @@ async fn a_poison_record_fails_alone_and_its_neighbours_are_delivered() {
 
 #[tokio::test(start_paused = true)]
 async fn several_poison_records_are_found_and_a_request_that_is_wrong_throughout_is_given_up() {
-    let local = stream(2);
+    let local = orders(Limits::Off, 2);
     let producer = producer(&local).build().await.unwrap();
-    let mut records: Vec<Record> = spread(0, 300).collect();
+    let mut records: Vec<Record> = spread(0..300);
     for at in [7, 8, 290] {
         records[at] = Record::new(format!("key-{at}"), format!("{at} POISON"));
     }
@@ -97,7 +71,7 @@ async fn several_poison_records_are_found_and_a_request_that_is_wrong_throughout
     local
         .faults()
         .add(Fault::every("PutRecords", refusal("ValidationException")));
-    let report = producer.put_all(spread(0, 2_000)).await.unwrap().await;
+    let report = producer.put_all(spread(0..2_000)).await.unwrap().await;
     assert_eq!(report.failures().len(), 2_000);
     let spent = producer.stats().requests - before;
     assert!(spent <= 40, "{spent} requests for nothing");
@@ -112,7 +86,7 @@ async fn permanent_errors_are_waited_out_without_a_loop_when_the_user_wants_it()
         "KMSDisabledException",
     ];
     for code in codes {
-        let local = stream(1);
+        let local = orders(Limits::Off, 1);
         let producer = producer(&local)
             .wait_on_permanent_error(true)
             .record_ttl(Duration::from_secs(600))
@@ -122,16 +96,16 @@ async fn permanent_errors_are_waited_out_without_a_loop_when_the_user_wants_it()
         let fault = local
             .faults()
             .add(Fault::every("PutRecords", refusal(code)));
-        let receipt = producer.put_all(spread(0, 100)).await.unwrap();
+        let receipt = producer.put_all(spread(0..100)).await.unwrap();
         sleep(Duration::from_secs(120)).await;
-        let asked = requests(&local, "PutRecords");
+        let asked = calls(&local, "PutRecords");
         assert!((5..=10).contains(&asked), "{asked} requests in two minutes");
         local.faults().remove(fault);
         let begin = Instant::now();
         assert!(receipt.await.all_delivered());
         assert!(begin.elapsed() < Duration::from_secs(61));
     }
-    let local = stream(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .wait_on_permanent_error(true)
         .record_ttl(Duration::from_secs(10))
@@ -156,7 +130,7 @@ async fn permanent_errors_are_waited_out_without_a_loop_when_the_user_wants_it()
 /// Retries have no back-off: throttling raises the load (fault 2).
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_throttles_everything_is_asked_ever_more_rarely() {
-    let local = stream(1);
+    let local = orders(Limits::Off, 1);
     let all = FaultAction::SplitEntries {
         every: 1,
         code: "ProvisionedThroughputExceededException".to_owned(),
@@ -167,7 +141,7 @@ async fn a_shard_that_throttles_everything_is_asked_ever_more_rarely() {
         .build()
         .await
         .unwrap();
-    let report = producer.put_all(spread(0, 100)).await.unwrap().await;
+    let report = producer.put_all(spread(0..100)).await.unwrap().await;
     assert_eq!(report.failures().len(), 100);
     let attempts = report.failures()[0].1.attempts().count();
     assert!(attempts <= 30, "{attempts} attempts in 35 s");
@@ -176,14 +150,14 @@ async fn a_shard_that_throttles_everything_is_asked_ever_more_rarely() {
 /// The time to live is not enforced before a send (fault 10).
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_after_its_time_to_live() {
-    let local = stream(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .record_ttl(Duration::from_secs(2))
         .build()
         .await
         .unwrap();
     let away = local.faults().add(Fault::every("*", FaultAction::Refuse));
-    let report = producer.put_all(spread(0, 50)).await.unwrap().await;
+    let report = producer.put_all(spread(0..50)).await.unwrap().await;
     assert_eq!(report.failures().len(), 50);
     local.faults().remove(away);
     sleep(Duration::from_secs(60)).await;
@@ -193,38 +167,38 @@ async fn nothing_is_sent_after_its_time_to_live() {
 /// A map that is being fetched is no map (fault 4), and it is never fetched again without evidence.
 #[tokio::test(start_paused = true)]
 async fn the_first_put_after_ten_minutes_looks_at_the_shards_again_and_waits_for_nothing() {
-    let local = stream(1);
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local).build().await.unwrap();
     let first = local.shards("orders")[0].shard_id.clone();
     local.split_shard("orders", &first).unwrap();
     sleep(Duration::from_secs(599)).await;
-    assert_eq!(requests(&local, "ListShards"), 1, "no timer asks");
+    assert_eq!(calls(&local, "ListShards"), 1, "no timer asks");
     sleep(Duration::from_secs(2)).await;
     let slow = FaultAction::Delay(Duration::from_millis(50));
     local.faults().add(Fault::nth("ListShards", 1, slow));
     let begin = Instant::now();
-    let report = producer.put_all(spread(0, 100)).await.unwrap().await;
+    let report = producer.put_all(spread(0..100)).await.unwrap().await;
     assert!(report.all_delivered() && begin.elapsed() < Duration::from_millis(110));
     for outcome in report {
         assert_eq!(outcome.unwrap().attempts.count(), 1, "it was known in time");
     }
-    assert_eq!(requests(&local, "ListShards"), 2);
+    assert_eq!(calls(&local, "ListShards"), 2);
     sleep(Duration::from_secs(500)).await;
     assert!(
         producer
-            .put_all(spread(0, 9))
+            .put_all(spread(0..9))
             .await
             .unwrap()
             .await
             .all_delivered()
     );
-    assert_eq!(requests(&local, "ListShards"), 2);
+    assert_eq!(calls(&local, "ListShards"), 2);
 }
 
 /// Each wrong landing may fetch the map (248 calls in 85 s with 1.1.1).
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_wrong_landings_makes_one_call() {
-    let local = stream(8);
+    let local = orders(Limits::Off, 8);
     let producer = producer(&local)
         .aggregation_max_size(300)
         .set("CollectionMaxCount", "5")
@@ -237,10 +211,10 @@ async fn a_burst_of_wrong_landings_makes_one_call() {
     let slow = FaultAction::Delay(Duration::from_millis(30));
     local.faults().add(Fault::every("PutRecords", slow.clone()));
     local.faults().add(Fault::every("ListShards", slow));
-    let report = producer.put_all(spread(0, 2_000)).await.unwrap().await;
+    let report = producer.put_all(spread(0..2_000)).await.unwrap().await;
     assert!(report.all_delivered());
     assert_eq!(
-        requests(&local, "ListShards"),
+        calls(&local, "ListShards"),
         2,
         "at the start and after the splits"
     );
@@ -251,14 +225,14 @@ async fn a_burst_of_wrong_landings_makes_one_call() {
 #[tokio::test(start_paused = true)]
 async fn doubling_and_halving_the_shards_under_load_loses_nothing_repeats_nothing_and_keeps_aggregating()
  {
-    let local = stream(4);
+    let local = orders(Limits::Off, 4);
     let producer = producer(&local).build().await.unwrap();
     let putting = {
         let producer = producer.clone();
         tokio::spawn(async move {
             let mut receipts = Vec::new();
             for round in 0..300 {
-                let batch = spread(round * 100, (round + 1) * 100);
+                let batch = spread(round * 100..(round + 1) * 100);
                 receipts.push(producer.put_all(batch).await.unwrap());
                 sleep(Duration::from_millis(20)).await;
             }
@@ -295,5 +269,5 @@ async fn doubling_and_halving_the_shards_under_load_loses_nothing_repeats_nothin
     // Some 60 intervals of 100 ms, four to eight shards.
     assert!(stats.kinesis_records < 1_200, "{stats:?}");
     assert!(stats.retried < 3_000, "{stats:?}");
-    assert!(requests(&local, "ListShards") <= 5);
+    assert!(calls(&local, "ListShards") <= 5);
 }

@@ -17,7 +17,7 @@ use kpl::{ProducerBuilder, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{endpoint, producer, readable};
+use support::{endpoint, orders, producer, readable};
 
 fn idempotent(local: &Local) -> ProducerBuilder {
     producer(local)
@@ -142,8 +142,7 @@ async fn lost_answers_and_reshards_store_twice_and_are_seen_once() {
 
 #[tokio::test(start_paused = true)]
 async fn two_lives_of_a_producer_are_told_apart() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     for life in 0..2 {
         let seed = runtime::Chance::seeded(life);
         let producer = idempotent(&local).chance(seed).build().await.unwrap();

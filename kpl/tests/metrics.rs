@@ -14,32 +14,17 @@ use kpl::{Producer, ProducerEvent, Record};
 use local::{Fault, FaultAction, Limits, Local, MetricDatum, MetricValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use support::{endpoint, producer};
+use support::{error, orders, producer, throttles};
 use tokio::time::sleep;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 fn stream(shards: u32) -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", shards).unwrap();
+    let local = orders(Limits::Off, shards);
     local
 }
 
-fn error(status: u16, code: &str) -> FaultAction {
-    FaultAction::Error {
-        status,
-        code: code.to_owned(),
-        message: "scripted".to_owned(),
-    }
-}
-
 /// Each entry is refused.
-fn throttled() -> FaultAction {
-    FaultAction::SplitEntries {
-        every: 1,
-        code: THROTTLED.to_owned(),
-    }
-}
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -135,7 +120,7 @@ const LIST: [(&str, &str, Level, Granularity); 15] = {
 /// Two records that are delivered, one at the second attempt; one that is poisonous; one that expires.
 async fn scenario(local: &Local, producer: &Producer) {
     let faults = local.faults();
-    faults.add(Fault::nth("PutRecords", 1, throttled()));
+    faults.add(Fault::nth("PutRecords", 1, throttles(1)));
     let batch = [Record::new("k", "abc"), Record::new("k", "defghij")];
     let receipt = producer.put_all(batch).await.unwrap();
     assert!(receipt.await.all_delivered());
@@ -489,7 +474,7 @@ async fn events_tell_of_throttles_and_failed_requests() {
     let producer = producer(&local).build().await.unwrap();
     let events = producer.events();
     let faults = local.faults();
-    faults.add(Fault::nth("PutRecords", 1, throttled()));
+    faults.add(Fault::nth("PutRecords", 1, throttles(1)));
     faults.add(Fault::nth("PutRecords", 2, error(500, "InternalFailure")));
     faults.add(Fault::nth(
         "PutRecords",

@@ -10,29 +10,14 @@ use kpl::{Producer, ProducerBuilder, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use support::{endpoint, producer, readable};
+use support::{ms, open_shards, orders, producer, readable, slow};
 use tokio::time::{Instant, sleep};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 fn strict(local: &Local) -> ProducerBuilder {
     producer(local)
         .strict_ordering(true)
         .record_max_buffered_time(ms(10))
         .record_ttl(Duration::from_secs(120))
-}
-
-fn streams(shards: u32) -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", shards).unwrap();
-    local
-}
-
-fn delay(local: &Local, by: u64) {
-    let delay = FaultAction::Delay(ms(by));
-    local.faults().add(Fault::every("PutRecords", delay));
 }
 
 /// Puts rounds of records of ten keys, with something done between the rounds; checks the order of each
@@ -69,8 +54,8 @@ async fn in_order(local: &Local, producer: &Producer, mut between: impl FnMut(u3
 
 #[tokio::test(start_paused = true)]
 async fn one_kinesis_record_of_a_shard_at_a_time_and_never_two_in_a_request() {
-    let local = streams(3);
-    delay(&local, 50);
+    let local = orders(Limits::Off, 3);
+    slow(&local, ms(50));
     let producer = strict(&local)
         .aggregation_max_count(2)
         .build()
@@ -110,7 +95,7 @@ async fn order_is_kept_through_throttles_failures_and_lost_answers() {
         FaultAction::LoseAnswer,
     ];
     for action in actions {
-        let local = streams(3);
+        let local = orders(Limits::Off, 3);
         let producer = strict(&local)
             .aggregation_max_count(3)
             .build()
@@ -130,16 +115,11 @@ async fn order_is_kept_through_throttles_failures_and_lost_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn order_is_kept_through_splits_and_merges_and_children_wait_for_their_parents() {
-    let local = streams(2);
-    delay(&local, 15);
+    let local = orders(Limits::Off, 2);
+    slow(&local, ms(15));
     let producer = strict(&local).build().await.unwrap();
     in_order(&local, &producer, |round| {
-        let mut open: Vec<_> = local
-            .shards("orders")
-            .into_iter()
-            .filter(|s| s.open)
-            .collect();
-        open.sort_by_key(|shard| shard.hash_range.start);
+        let open = open_shards(&local);
         match round % 8 {
             3 => local.split_shard("orders", &open[0].shard_id).unwrap(),
             5 => local.split_shard("orders", &open[1].shard_id).unwrap(),
@@ -162,7 +142,7 @@ async fn order_is_kept_through_splits_and_merges_and_children_wait_for_their_par
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_fails_leaves_a_gap_and_the_others_go_on() {
-    let local = streams(1);
+    let local = orders(Limits::Off, 1);
     let producer = strict(&local).record_ttl(ms(500)).build().await.unwrap();
     let away = local
         .faults()
@@ -185,8 +165,8 @@ async fn a_record_that_fails_leaves_a_gap_and_the_others_go_on() {
 async fn the_cost_is_a_round_trip_for_each_kinesis_record_of_a_shard() {
     let mut took = Vec::new();
     for on in [false, true] {
-        let local = streams(4);
-        delay(&local, 20);
+        let local = orders(Limits::Off, 4);
+        slow(&local, ms(20));
         let producer = producer(&local)
             .strict_ordering(on)
             .max_buffered_bytes(8 << 20)

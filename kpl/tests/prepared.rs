@@ -10,11 +10,10 @@ use kpl::{
 };
 use local::{Limits, Local};
 use std::time::Duration;
-use support::{endpoint, producer, readable};
+use support::{orders, producer, readable};
 
 fn stream() -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::Off, 2);
     local
 }
 

@@ -10,27 +10,14 @@ use local::{Fault, FaultAction, Limits};
 use runtime::Metrics;
 use runtime::metrics::Reading;
 use std::time::Duration;
-use support::{config, endpoint, place, producer, readable};
+use support::{config, endpoint, error, ms, orders, place, producer, readable};
 use tokio::time::Instant;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
-fn error(code: &str, status: u16) -> FaultAction {
-    FaultAction::Error {
-        status,
-        code: code.to_owned(),
-        message: "by the test".to_owned(),
-    }
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_record_is_admitted_sent_after_its_buffered_time_and_readable() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::On, 4);
     let producer = producer(&local).build().await.unwrap();
     let begin = Instant::now();
     let receipt = producer
@@ -65,8 +52,7 @@ async fn a_record_is_admitted_sent_after_its_buffered_time_and_readable() {
 
 #[tokio::test(start_paused = true)]
 async fn many_records_share_kinesis_records_and_requests() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::Off, 4);
     let metrics = Metrics::new();
     let producer = producer(&local)
         .metrics(metrics.clone())
@@ -114,8 +100,7 @@ async fn many_records_share_kinesis_records_and_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn payloads_that_look_like_aggregates_arrive_as_they_were() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let mut inner = aggregation::Aggregate::new();
     inner.push(&aggregation::UserRecordRef {
         partition_key: "inner",
@@ -139,8 +124,7 @@ async fn payloads_that_look_like_aggregates_arrive_as_they_were() {
 
 #[tokio::test(start_paused = true)]
 async fn without_aggregation_records_go_as_they_are() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::On, 2);
     let producer = producer(&local)
         .set("AggregationEnabled", "false")
         .build()
@@ -182,7 +166,7 @@ async fn bad_input_is_named_before_anything_is_called() {
     local.faults().add(Fault::nth(
         "ListShards",
         1,
-        error("AccessDeniedException", 400),
+        error(400, "AccessDeniedException"),
     ));
     assert!(matches!(
         producer(&local).build().await,
@@ -191,7 +175,7 @@ async fn bad_input_is_named_before_anything_is_called() {
     local.faults().add(Fault::nth(
         "ListShards",
         1,
-        error("UnrecognizedClientException", 400),
+        error(400, "UnrecognizedClientException"),
     ));
     let refused = producer(&local).build().await;
     assert!(matches!(refused, Err(BuildError::Credentials { .. })) || refused.is_ok());
@@ -199,8 +183,7 @@ async fn bad_input_is_named_before_anything_is_called() {
 
 #[tokio::test(start_paused = true)]
 async fn records_that_cannot_be_taken_come_back() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let producer = producer(&local).build().await.unwrap();
     let large = Record::new("k", vec![7; 1024 * 1024]);
     let refused = producer.put(large.clone()).await.unwrap_err();
@@ -240,8 +223,7 @@ async fn records_that_cannot_be_taken_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_wait_at_the_bound_in_their_order() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let producer = producer(&local)
         .max_buffered_records(2)
         .build()
@@ -272,8 +254,7 @@ async fn callers_wait_at_the_bound_in_their_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_larger_than_the_bounds_goes_in_parts() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::On, 2);
     let producer = producer(&local)
         .max_buffered_records(10)
         .build()
@@ -287,8 +268,7 @@ async fn a_batch_larger_than_the_bounds_goes_in_parts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flush_is_a_barrier_for_those_who_wait_too() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let producer = producer(&local)
         .max_buffered_records(5)
         .record_max_buffered_time(Duration::from_secs(20))
@@ -322,8 +302,7 @@ async fn a_flush_is_a_barrier_for_those_who_wait_too() {
 
 #[tokio::test(start_paused = true)]
 async fn throttled_entries_are_tried_again_their_neighbours_are_delivered() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::Off, 4);
     let refuse_every_second = FaultAction::SplitEntries {
         every: 2,
         code: THROTTLED.to_owned(),
@@ -346,8 +325,7 @@ async fn throttled_entries_are_tried_again_their_neighbours_are_delivered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_record_fails_at_once_if_the_user_wants_to_know() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let all = FaultAction::SplitEntries {
         every: 1,
         code: THROTTLED.to_owned(),
@@ -379,7 +357,7 @@ async fn permanent_errors_fail_at_once_with_their_reason() {
     for (code, kind) in table {
         local
             .faults()
-            .add(Fault::nth("PutRecords", 1, error(code, 400)));
+            .add(Fault::nth("PutRecords", 1, error(400, code)));
         let begin = Instant::now();
         let outcome = producer.put(Record::new("k", "x")).await.unwrap().await;
         assert!(begin.elapsed() < ms(200));
@@ -399,8 +377,7 @@ async fn permanent_errors_fail_at_once_with_their_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_sent_expires_and_never_before_its_time() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .record_ttl(ms(5_000))
         .build()
@@ -425,8 +402,7 @@ async fn a_record_that_cannot_be_sent_expires_and_never_before_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_away_for_a_minute_costs_nothing_but_time() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::Off, 4);
     let producer = producer(&local)
         .record_ttl(Duration::from_secs(300))
         .max_buffered_records(100)
@@ -466,8 +442,7 @@ async fn an_endpoint_that_is_away_for_a_minute_costs_nothing_but_time() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_by_a_deadline_resolves_what_is_left() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .max_buffered_records(1)
         .build()
@@ -516,8 +491,7 @@ async fn closing_by_a_deadline_resolves_what_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_producer_goes_on_delivering() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let producer = producer(&local).build().await.unwrap();
     let clone = producer.clone();
     drop(producer);
@@ -563,8 +537,7 @@ fn a_producer_needs_a_runtime() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_producer_has_no_timer_that_ticks() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let producer = producer(&local).build().await.unwrap();
     producer
         .put(Record::new("k", "x"))
@@ -582,8 +555,7 @@ async fn an_idle_producer_has_no_timer_that_ticks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_at_its_limit_gets_what_it_can_take() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::On, 2);
     let producer = producer(&local)
         .record_ttl(Duration::from_secs(300))
         .build()
@@ -613,8 +585,7 @@ async fn a_stream_at_its_limit_gets_what_it_can_take() {
 /// What holds in all tests: whoever signs nothing, or wrongly, gets nothing done.
 #[tokio::test(start_paused = true)]
 async fn the_endpoint_of_these_tests_verifies_signatures() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let stranger = aws::Credentials::new("AKIDSTRANGER", "secret", None);
     for (credentials, code) in [
         (stranger, "UnrecognizedClientException"),

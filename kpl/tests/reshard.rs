@@ -14,7 +14,7 @@ use bytes::Bytes;
 use kpl::{DeliveryError, HashKey, Producer, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::time::Duration;
-use support::{endpoint, place, producer, readable};
+use support::{calls, orders, place, producer, readable, spread};
 
 const WRONG_SHARD: &str = "Wrong Shard";
 
@@ -34,14 +34,6 @@ async fn warm(local: &Local) -> Producer {
     producer
 }
 
-fn list_shards(local: &Local) -> u64 {
-    local
-        .request_counts()
-        .get("ListShards")
-        .copied()
-        .unwrap_or_default()
-}
-
 fn split_first(local: &Local) {
     let first = local
         .shards("orders")
@@ -49,12 +41,6 @@ fn split_first(local: &Local) {
         .find(|shard| shard.open)
         .unwrap();
     local.split_shard("orders", &first.shard_id).unwrap();
-}
-
-fn spread(n: u32) -> Vec<Record> {
-    (0..n)
-        .map(|n| Record::new(format!("key-{n}"), format!("record {n}")))
-        .collect()
 }
 
 /// Every record exactly once, where its receipt says.
@@ -82,23 +68,25 @@ async fn put_and_check(local: &Local, producer: &Producer, records: Vec<Record>)
 
 #[tokio::test(start_paused = true)]
 async fn an_aggregate_that_straddles_two_children_is_sent_again_as_a_whole() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = warm(&local).await;
     split_first(&local);
-    let attempts = put_and_check(&local, &producer, spread(100)).await;
+    let attempts = put_and_check(&local, &producer, spread(0..100)).await;
     assert!(
         attempts.iter().all(|n| *n == 2),
         "none was acknowledged at first: {attempts:?}"
     );
-    assert_eq!(list_shards(&local), 2, "at the start and after the split");
+    assert_eq!(
+        calls(&local, "ListShards"),
+        2,
+        "at the start and after the split"
+    );
     assert_eq!(producer.stats().retried, 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_aggregate_that_fits_the_child_is_not_sent_twice() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = warm(&local).await;
     split_first(&local);
     let one_key = (0..100)
@@ -110,13 +98,15 @@ async fn an_aggregate_that_fits_the_child_is_not_sent_twice() {
     let near = |n: u32| Record::new("k", format!("near {n}")).explicit_hash_key(u128::from(n));
     let attempts = put_and_check(&local, &producer, (0..100).map(near).collect()).await;
     assert!(attempts.iter().all(|n| *n == 1), "{attempts:?}");
-    assert_eq!((producer.stats().retried, list_shards(&local)), (0, 3));
+    assert_eq!(
+        (producer.stats().retried, calls(&local, "ListShards")),
+        (0, 3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_has_closed_again_is_still_known() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = warm(&local).await;
     split_first(&local);
     // The list cannot be had until the child that stored the aggregate is split itself.
@@ -138,8 +128,7 @@ async fn a_shard_that_has_closed_again_is_still_known() {
 
 #[tokio::test(start_paused = true)]
 async fn a_merge_costs_nothing() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::Off, 2);
     let producer = warm(&local).await;
     let ids: Vec<String> = local
         .shards("orders")
@@ -147,30 +136,28 @@ async fn a_merge_costs_nothing() {
         .map(|shard| shard.shard_id)
         .collect();
     local.merge_shards("orders", &ids[0], &ids[1]).unwrap();
-    let attempts = put_and_check(&local, &producer, spread(100)).await;
+    let attempts = put_and_check(&local, &producer, spread(0..100)).await;
     assert!(attempts.iter().all(|n| *n == 1), "{attempts:?}");
-    assert_eq!(list_shards(&local), 2);
-    let attempts = put_and_check(&local, &producer, spread(100)).await;
+    assert_eq!(calls(&local, "ListShards"), 2);
+    let attempts = put_and_check(&local, &producer, spread(0..100)).await;
     assert!(attempts.iter().all(|n| *n == 1), "{attempts:?}");
-    assert_eq!(list_shards(&local), 2);
+    assert_eq!(calls(&local, "ListShards"), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn single_records_are_delivered_wherever_they_land() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local).aggregation(false).build().await.unwrap();
     split_first(&local);
-    let attempts = put_and_check(&local, &producer, spread(50)).await;
+    let attempts = put_and_check(&local, &producer, spread(0..50)).await;
     assert!(attempts.iter().all(|n| *n == 1), "{attempts:?}");
-    let _ = put_and_check(&local, &producer, spread(50)).await;
-    assert_eq!(list_shards(&local), 2);
+    let _ = put_and_check(&local, &producer, spread(0..50)).await;
+    assert_eq!(calls(&local, "ListShards"), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_old_map_serves_while_a_new_one_cannot_be_had() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::Off, 2);
     let producer = warm(&local).await;
     split_first(&local);
     let denied = FaultAction::Error {
@@ -193,9 +180,9 @@ async fn the_old_map_serves_while_a_new_one_cannot_be_had() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(producer.stats().outstanding_records, 50);
     assert!(
-        list_shards(&local) < 12,
+        calls(&local, "ListShards") < 12,
         "backs off: {}",
-        list_shards(&local)
+        calls(&local, "ListShards")
     );
     local.faults().remove(away);
     let report = waiting.await;
@@ -209,8 +196,7 @@ async fn the_old_map_serves_while_a_new_one_cannot_be_had() {
 
 #[tokio::test(start_paused = true)]
 async fn records_that_nobody_can_place_expire_with_the_reason() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = producer(&local)
         .record_ttl(Duration::from_secs(3))
         .build()
@@ -220,7 +206,7 @@ async fn records_that_nobody_can_place_expire_with_the_reason() {
     local
         .faults()
         .add(Fault::every("ListShards", FaultAction::Refuse));
-    let report = producer.put_all(spread(10)).await.unwrap().await;
+    let report = producer.put_all(spread(0..10)).await.unwrap().await;
     for outcome in report {
         let Err(DeliveryError::Expired { attempts, .. }) = outcome else {
             panic!("{outcome:?}")
@@ -231,8 +217,7 @@ async fn records_that_nobody_can_place_expire_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_queued_for_a_closed_shard_moves_to_its_children() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = warm(&local).await;
     // The first request fails and is queued again; a second one meets the split meanwhile.
     let later = FaultAction::Error {
@@ -241,10 +226,10 @@ async fn what_is_queued_for_a_closed_shard_moves_to_its_children() {
         message: "by the test".to_owned(),
     };
     local.faults().add(Fault::nth("PutRecords", 1, later));
-    let first = producer.put_all(spread(100)).await.unwrap();
+    let first = producer.put_all(spread(0..100)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(150)).await;
     split_first(&local);
-    let second = producer.put_all(spread(100)).await.unwrap();
+    let second = producer.put_all(spread(0..100)).await.unwrap();
     producer.flush().await;
     assert!(first.await.all_delivered() && second.await.all_delivered());
     assert_eq!(readable(&local, "orders").len(), 201);
@@ -252,8 +237,7 @@ async fn what_is_queued_for_a_closed_shard_moves_to_its_children() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_deleted_fails_its_records_with_the_reason() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let producer = warm(&local).await;
     let client = aws::kinesis::Client::new(&support::config(&local));
     client.delete_stream("orders").await.unwrap();

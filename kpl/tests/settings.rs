@@ -8,7 +8,7 @@ use kpl::{BuildError, Producer, ProducerBuilder, PutError, Record};
 use local::{Limits, Local};
 use std::io::Write;
 use std::time::Duration;
-use support::{endpoint, producer};
+use support::{orders, producer};
 use tokio::time::Instant;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -18,8 +18,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn stream() -> Local {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     local
 }
 

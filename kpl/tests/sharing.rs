@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kpl::{Producer, Record, Stats};
 use local::{Fault, FaultAction, Limits, Local};
 use std::time::Duration;
-use support::{endpoint, producer};
+use support::{orders, producer};
 use tokio::time::sleep;
 
 const SECONDS: u64 = 60;
@@ -31,8 +31,7 @@ fn flood(producer: &Producer, size: usize) {
 }
 
 fn stream() -> Local {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::On, 1);
     let round_trip = FaultAction::Delay(Duration::from_millis(20));
     local.faults().add(Fault::every("PutRecords", round_trip));
     local

@@ -10,7 +10,7 @@ use local::{Fault, FaultAction, Limits, Local};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use support::{endpoint, producer, readable};
+use support::{orders, producer, readable};
 use tempfile::TempDir;
 
 async fn spooled(local: &Local, directory: &Path) -> Producer {
@@ -45,8 +45,7 @@ fn away(local: &Local) {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_delivered_is_sent_by_the_next_producer() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 2).unwrap();
+    let local = orders(Limits::Off, 2);
     let directory = TempDir::new().unwrap();
 
     let first = spooled(&local, directory.path()).await;
@@ -78,8 +77,7 @@ async fn what_was_not_delivered_is_sent_by_the_next_producer() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_failed_is_not_sent_again() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let directory = TempDir::new().unwrap();
     let first = spooled(&local, directory.path()).await;
     away(&local);
@@ -95,8 +93,7 @@ async fn what_has_failed_is_not_sent_again() {
 /// A flush waits for the disk's records as for others, and aggregates that are taken apart keep theirs.
 #[tokio::test(start_paused = true)]
 async fn a_split_under_way_leaves_nothing_behind() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let directory = TempDir::new().unwrap();
     let first = spooled(&local, directory.path()).await;
     first.put_all(records(0..50)).await.unwrap().await;
@@ -113,8 +110,7 @@ async fn a_split_under_way_leaves_nothing_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_fails_refuses_the_record_and_serves_the_next() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("spool");
     let producer = spooled(&local, &directory).await;
@@ -133,8 +129,7 @@ async fn a_disk_that_fails_refuses_the_record_and_serves_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn one_producer_a_directory_and_no_put_that_does_not_wait() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 1).unwrap();
+    let local = orders(Limits::Off, 1);
     let directory = TempDir::new().unwrap();
     let first = spooled(&local, directory.path()).await;
     let refused = producer(&local)

@@ -8,12 +8,8 @@ use kpl::{OpenError, Producers, ProducersBuilder, PutToError, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use runtime::Chance;
 use std::time::Duration;
-use support::{config, endpoint, readable};
+use support::{calls, config, endpoint, ms, readable};
 use tokio::time::{Instant, sleep, timeout};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 fn streams(names: &[&str]) -> Local {
     let local = endpoint(Limits::Off, 1);
@@ -30,11 +26,6 @@ fn producers(local: &Local) -> ProducersBuilder {
 fn away(local: &Local, stream: &str) -> local::FaultId {
     let fault = Fault::every("PutRecords", FaultAction::Refuse).on(stream);
     local.faults().add(fault)
-}
-
-fn calls(local: &Local, operation: &str) -> u64 {
-    let counts = local.request_counts();
-    counts.get(operation).copied().unwrap_or_default()
 }
 
 /// Puts until nothing more is admitted for a second.

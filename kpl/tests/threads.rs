@@ -9,7 +9,7 @@ use kpl::{Producer, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{clock, credentials, endpoint, place, producer, readable};
+use support::{clock, credentials, orders, place, producer, readable};
 
 const CALLERS: u32 = 8;
 const RECORDS: u32 = 1_500;
@@ -71,8 +71,7 @@ async fn reshard(local: Local, producer: Producer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_record_of_every_thread_is_where_its_receipt_says() {
-    let local = endpoint(Limits::Off, 1);
-    local.create_stream("orders", 3).unwrap();
+    let local = orders(Limits::Off, 3);
     let producer = producer(&local)
         .record_max_buffered_time(Duration::from_millis(5))
         .aggregation_max_size(2_000)
@@ -110,8 +109,7 @@ async fn every_record_of_every_thread_is_where_its_receipt_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn closing_under_load_resolves_every_receipt() {
     for _ in 0..20 {
-        let local = endpoint(Limits::Off, 1);
-        local.create_stream("orders", 2).unwrap();
+        let local = orders(Limits::Off, 2);
         let producer = producer(&local)
             .max_buffered_records(50)
             .build()
@@ -154,8 +152,7 @@ async fn closing_under_load_resolves_every_receipt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_socket_with_connections_of_its_own() {
-    let local = endpoint(Limits::On, 1);
-    local.create_stream("orders", 4).unwrap();
+    let local = orders(Limits::On, 4);
     let server = local.start_on(([127, 0, 0, 1], 0).into()).await.unwrap();
     let config = aws::Config::builder()
         .region("us-east-1")

@@ -137,10 +137,7 @@ impl<L: Lanes<16>> Lanes<32> for Pair<L> {
 
     #[inline(always)]
     fn xor(self, second: Self, third: Self) -> Self {
-        Pair(
-            self.0.xor(second.0, third.0),
-            self.1.xor(second.1, third.1),
-        )
+        Pair(self.0.xor(second.0, third.0), self.1.xor(second.1, third.1))
     }
 
     #[inline(always)]

@@ -243,13 +243,14 @@ impl Engine {
     ) {
         self.order.done(&mut sealed);
         let meters = &self.shared.ledger.meters;
-        meters.data_put(&shard_id, &sealed.claims, sealed.data_len);
+        meters.data_put(&shard_id, &sealed.claims, sealed.content.data_len());
         sealed.claims.settle(&Verdict::Delivered {
             shard_id,
             sequence_number: sequence_number.into(),
             aggregated: sealed.aggregated,
             attempts: Arc::new(sealed.attempts),
         });
+        self.shared.ledger.shelf.give(sealed.content);
     }
 }
 

@@ -6,10 +6,11 @@
 use aggregation::{Deaggregated, HashKey, HashRange, deaggregate};
 use aws::{Config, Credentials, Environment, InProcess};
 use bytes::Bytes;
-use kpl::{Delivered, Producer, ProducerBuilder};
-use local::{AccessKey, Limits, Local, LocalOptions};
+use kpl::{Delivered, Producer, ProducerBuilder, Record};
+use local::{AccessKey, Fault, FaultAction, FaultId, Limits, Local, LocalOptions, ShardInfo};
 use runtime::{Chance, RetryPolicy, TokioClock};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +28,86 @@ pub(crate) fn endpoint(limits: Limits, seed: u64) -> Local {
         ..LocalOptions::default()
     })
     .unwrap()
+}
+
+/// An endpoint with the stream `orders`.
+pub(crate) fn orders(limits: Limits, shards: u32) -> Local {
+    let local = endpoint(limits, 1);
+    local.create_stream("orders", shards).unwrap();
+    local
+}
+
+pub(crate) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// An answer that fails a request.
+pub(crate) fn error(status: u16, code: &str) -> FaultAction {
+    FaultAction::Error {
+        status,
+        code: code.to_owned(),
+        message: "by the test".to_owned(),
+    }
+}
+
+pub(crate) fn refusal(code: &str) -> FaultAction {
+    error(400, code)
+}
+
+pub(crate) const THROTTLED: &str = "ProvisionedThroughputExceededException";
+
+/// Each of so many entries of a request is throttled.
+pub(crate) fn throttles(every: usize) -> FaultAction {
+    FaultAction::SplitEntries {
+        every,
+        code: THROTTLED.to_owned(),
+    }
+}
+
+/// Nothing is answered any more, until the fault is removed.
+pub(crate) fn away(local: &Local) -> FaultId {
+    local.faults().add(Fault::every("*", FaultAction::Refuse))
+}
+
+/// Each `PutRecords` takes so long.
+pub(crate) fn slow(local: &Local, by: Duration) -> FaultId {
+    let delay = FaultAction::Delay(by);
+    local.faults().add(Fault::every("PutRecords", delay))
+}
+
+/// How often an operation was called.
+pub(crate) fn calls(local: &Local, operation: &str) -> u64 {
+    let counts = local.request_counts();
+    counts.get(operation).copied().unwrap_or_default()
+}
+
+pub(crate) fn record(n: u32) -> Record {
+    Record::new(format!("key-{n}"), format!("record {n}"))
+}
+
+/// Records of as many keys.
+pub(crate) fn spread(numbers: Range<u32>) -> Vec<Record> {
+    numbers.map(record).collect()
+}
+
+/// The open shards by their ranges.
+pub(crate) fn open_shards(local: &Local) -> Vec<ShardInfo> {
+    let shards = local.shards("orders").into_iter();
+    let mut open: Vec<_> = shards.filter(|shard| shard.open).collect();
+    open.sort_by_key(|shard| shard.hash_range.start);
+    open
+}
+
+/// A payload that a reader would take for an aggregate.
+pub(crate) fn looks_like_an_aggregate() -> Bytes {
+    let mut inner = aggregation::Aggregate::new();
+    inner.push(&aggregation::UserRecordRef {
+        partition_key: "inner",
+        explicit_hash_key: None,
+        data: b"x",
+        tags: &[],
+    });
+    inner.finish().to_bytes()
 }
 
 /// The endpoint's time, to sign by.
