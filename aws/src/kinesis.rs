@@ -7,7 +7,6 @@ mod types;
 
 pub use types::*;
 
-use crate::buffers::Buffers;
 use crate::client::Caller;
 use crate::config::Config;
 use crate::encoding::Encoding;
@@ -29,8 +28,6 @@ use std::time::Duration;
 pub struct Client {
     caller: Caller,
     encoding: Encoding,
-    /// For the bodies of `PutRecords`.
-    buffers: Buffers,
     stream_id: Option<Arc<str>>,
 }
 
@@ -41,7 +38,6 @@ impl Client {
         Self {
             caller: Caller::new(config, Service::Kinesis),
             encoding: config.kinesis_encoding,
-            buffers: Buffers::default(),
             stream_id: None,
         }
     }
@@ -217,6 +213,18 @@ impl Client {
         self.caller.call("MergeShards", body, decode::nothing).await
     }
 
+    /// Lets the service split and merge shards until there are so many of even ranges, from half to
+    /// double as many as are open. It goes on after the call.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InUse`] unless the stream is active; and any of [`Error`].
+    pub async fn update_shard_count(&self, stream: &str, shards: u32) -> Result<(), Error> {
+        let body = encode::update_shard_count(self.encoding, self.target(stream), shards);
+        self.caller
+            .call("UpdateShardCount", body, decode::nothing)
+            .await
+    }
+
     /// Writes up to 500 records. Success says that the request was taken: each entry has its own
     /// result.
     ///
@@ -229,11 +237,7 @@ impl Client {
         entries: &[PutRecordsEntry<'_>],
     ) -> Result<PutRecordsOutput, Error> {
         let (encoding, count) = (self.encoding, entries.len());
-        let target = self.target(stream);
-        let body = self
-            .buffers
-            .take(encode::put_records_size(encoding, target, entries))
-            .filled(|out| encode::put_records(encoding, target, entries, out));
+        let body = encode::put_records(encoding, self.target(stream), entries);
         self.caller
             .call("PutRecords", body, move |body| {
                 decode::put_records(encoding, body, count)
