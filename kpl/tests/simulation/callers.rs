@@ -1,6 +1,6 @@
 //! Callers: they put, some change their minds, some flush, and they wait for every receipt.
 
-use crate::world::Setup;
+use crate::world::{Setup, assert_within};
 use bytes::Bytes;
 use futures::FutureExt;
 use kpl::{BatchReceipt, Delivered, DeliveryError, Producer, PutAllReason, PutError, Receipt};
@@ -100,6 +100,7 @@ pub(crate) async fn live(caller: Caller) -> Done {
     let mut number = 0;
     let rounds = 5 + caller.chance.below(25);
     for _ in 0..rounds {
+        assert_within(&caller.producer, &caller.setup);
         match caller.chance.below(20) {
             0 => {
                 caller.producer.flush().await;

@@ -2,7 +2,7 @@
 
 use crate::callers::Record;
 use crate::chaos::Damage;
-use crate::support::{POISON, Place, place, readable};
+use crate::support::{POISON, Place, THROTTLED, place, readable};
 use crate::world::{Run, STREAM};
 use bytes::Bytes;
 use kpl::{Attempts, DeliveryError, HashKey};
@@ -10,7 +10,6 @@ use local::Local;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const THROTTLED: &str = "ProvisionedThroughputExceededException";
 const WRONG_SHARD: &str = "Wrong Shard";
 
 pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &mut Run) {
@@ -39,6 +38,7 @@ pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &
                 error.attempts()
             }
         };
+        run.errors.extend(codes(attempts).flatten().cloned());
         let wrong = |code: &Option<String>| code.as_deref() == Some(WRONG_SHARD);
         run.wrong_shard += u64::from(codes(attempts).any(wrong));
     }

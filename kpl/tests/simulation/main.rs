@@ -4,7 +4,8 @@
 //! - each admitted record resolves exactly once;
 //! - delivered means readable, by a consumer that checks ranges, at the place that the receipt names;
 //! - a failure's reason is true, and nothing expires before its time to live;
-//! - what is outstanding never passes the bounds;
+//! - what is outstanding never passes the bounds: looked at before each put and after each answer;
+//! - strict order keeps the order of each key;
 //! - a record that the service refuses a whole request for fails alone;
 //! - no task of a producer outlives its close.
 //!

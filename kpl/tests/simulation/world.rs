@@ -3,12 +3,13 @@
 use crate::callers::{self, Caller, Record};
 use crate::chaos::{self, Damage};
 use crate::check;
-use crate::support::{config_watched, endpoint};
+use crate::support::{THROTTLED, config_watched, endpoint_changing};
 use aws::kinesis::{Client, NewStream};
 use kpl::Producer;
 use local::{Fault, FaultAction, Limits, Local, RequestSeen};
 use parking_lot::Mutex;
 use runtime::Chance;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) struct Run {
     pub(crate) retried: u64,
     pub(crate) duplicates: u64,
     pub(crate) reshards: u64,
+    /// Of these, by UpdateShardCount.
+    pub(crate) scalings: u64,
     pub(crate) wrong_shard: u64,
     pub(crate) waited: u64,
     pub(crate) refused_full: u64,
@@ -71,6 +74,8 @@ pub(crate) struct Run {
     /// Pairs of records of one caller and key whose order was kept.
     pub(crate) ordered: u64,
     pub(crate) requests: u64,
+    /// Names of errors: of attempts, and of answers.
+    pub(crate) errors: BTreeSet<String>,
     /// Each record's outcome, in the order of the callers.
     pub(crate) outcomes: Vec<String>,
     pub(crate) journal: Vec<RequestSeen>,
@@ -89,6 +94,7 @@ impl Run {
         self.retried += other.retried;
         self.duplicates += other.duplicates;
         self.reshards += other.reshards;
+        self.scalings += other.scalings;
         self.wrong_shard += other.wrong_shard;
         self.waited += other.waited;
         self.refused_full += other.refused_full;
@@ -99,6 +105,7 @@ impl Run {
         self.keyless_delivered += other.keyless_delivered;
         self.ordered += other.ordered;
         self.requests += other.requests;
+        self.errors.extend(other.errors.iter().cloned());
     }
 
     /// The seeds together have met everything that they are about.
@@ -114,6 +121,7 @@ impl Run {
             self.retried,
             self.duplicates,
             self.reshards,
+            self.scalings,
             self.wrong_shard,
             self.waited,
             self.refused_full,
@@ -125,6 +133,20 @@ impl Run {
             self.ordered,
         ];
         assert!(met.iter().all(|n| *n > 0), "not everything was met: {self}");
+        let errors = [
+            "ExpiredTokenException",
+            "InternalFailure",
+            "KMSDisabledException",
+            "ServiceUnavailable",
+            "Timeout",
+            "Transport",
+            THROTTLED,
+            "ValidationException",
+            "Wrong Shard",
+        ];
+        for error in errors {
+            assert!(self.errors.contains(error), "{error} was not met: {self}");
+        }
     }
 }
 
@@ -133,9 +155,9 @@ impl fmt::Display for Run {
         write!(
             f,
             "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} poisonous, {} closed; {} puts \
-             cancelled, {} retries, {} duplicates, {} reshards, {} in a wrong shard, {} waited, {} \
+             cancelled, {} retries, {} duplicates, {} reshards ({} by UpdateShardCount), {} in a wrong shard, {} waited, {} \
              refused for want of room, {} flushes, {} switches of strategy, {} keyless not admitted, \
-             {} failed, {} delivered, {} in order, {} requests",
+             {} failed, {} delivered, {} in order, {} requests; errors: {:?}",
             self.admitted,
             self.delivered,
             self.expired,
@@ -147,6 +169,7 @@ impl fmt::Display for Run {
             self.retried,
             self.duplicates,
             self.reshards,
+            self.scalings,
             self.wrong_shard,
             self.waited,
             self.refused_full,
@@ -157,6 +180,7 @@ impl fmt::Display for Run {
             self.keyless_delivered,
             self.ordered,
             self.requests,
+            self.errors,
         )
     }
 }
@@ -260,16 +284,17 @@ type Watched = Arc<Mutex<Vec<(Producer, Setup)>>>;
 
 fn assert_bounded(watched: &Watched) {
     for (producer, setup) in watched.lock().iter() {
-        let stats = producer.stats();
-        assert!(
-            stats.outstanding_records as u64 <= setup.max_records,
-            "{stats:?}"
-        );
-        assert!(
-            stats.outstanding_bytes as u64 <= setup.max_bytes,
-            "{stats:?}"
-        );
+        assert_within(producer, setup);
     }
+}
+
+/// What is outstanding never passes the bounds.
+pub(crate) fn assert_within(producer: &Producer, setup: &Setup) {
+    let stats = producer.stats();
+    let records = stats.outstanding_records as u64;
+    let bytes = stats.outstanding_bytes as u64;
+    assert!(records <= setup.max_records, "{stats:?}");
+    assert!(bytes <= setup.max_bytes, "{stats:?}");
 }
 
 async fn live(seed: u64) -> Run {
@@ -279,7 +304,9 @@ async fn live(seed: u64) -> Run {
     } else {
         Limits::Off
     };
-    let local = endpoint(limits, seed);
+    let changing = pick(&chance, &[0, 0, 300, 3_000]);
+    let changing = Duration::from_millis(changing);
+    let local = endpoint_changing(limits, seed, changing);
     let shards = u32::try_from(1 + chance.below(4)).unwrap();
     let admin = Client::new(&config_watched(&local, 1, || ()));
     let on_demand = chance.happens(0.4);
@@ -290,7 +317,11 @@ async fn live(seed: u64) -> Run {
         NewStream::provisioned(STREAM, shards)
     };
     admin.create(&new).await.unwrap();
-    let admin = on_demand.then_some(admin);
+    tokio::time::sleep(changing).await;
+    let admin = chaos::Admin {
+        client: admin,
+        on_demand,
+    };
     if chance.happens(0.2) {
         let late = FaultAction::Delay(Duration::from_millis(chance.below(8_000)));
         local
@@ -354,6 +385,7 @@ async fn live(seed: u64) -> Run {
     }
     let damage: Damage = damage.await.unwrap();
     run.reshards = damage.reshards;
+    run.scalings = damage.scalings;
     run.switches = damage.switches;
     // Of dropped producers nobody can ask the numbers.
     if let Some(admitted) = admitted {
@@ -366,6 +398,8 @@ async fn live(seed: u64) -> Run {
     check::records(&local, &records, &damage, &mut run);
     run.requests = local.request_counts().values().sum();
     run.journal = local.journal();
+    let answered = run.journal.iter().filter_map(|seen| seen.error.clone());
+    run.errors.extend(answered);
     settled(&local).await;
     run
 }

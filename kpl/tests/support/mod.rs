@@ -20,9 +20,15 @@ const KEY: (&str, &str) = ("AKIDPRODUCER", "a secret of the producer's tests");
 /// An endpoint whose clock starts at a fixed time and follows tokio's. It verifies each request's
 /// signature.
 pub(crate) fn endpoint(limits: Limits, seed: u64) -> Local {
+    endpoint_changing(limits, seed, Duration::ZERO)
+}
+
+/// The same; a stream is CREATING and UPDATING for so long.
+pub(crate) fn endpoint_changing(limits: Limits, seed: u64, state_delay: Duration) -> Local {
     Local::new(LocalOptions {
         limits,
         seed,
+        state_delay,
         clock: Some(Arc::new(clock())),
         verify_signatures: vec![AccessKey::new(KEY.0, KEY.1)],
         ..LocalOptions::default()
