@@ -17,6 +17,7 @@
 
 mod choice;
 mod local;
+mod process;
 mod producer;
 mod table;
 

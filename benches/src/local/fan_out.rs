@@ -2,9 +2,10 @@
 
 use super::http::{Connection, head, request};
 use super::load::{CONNECTIONS, all_stored, put_records};
-use super::server::{Server, Which, cpu_of};
+use super::server::{Server, Which};
 use crate::Failure;
 use crate::choice::Effort;
+use crate::process::cpu_of;
 use crate::table::Line;
 use fastrand::Rng;
 use serde_json::Value;

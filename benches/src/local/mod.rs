@@ -29,8 +29,6 @@ mod server;
 mod shards;
 mod start;
 
-pub use server::cpu_of;
-
 use crate::Failure;
 use crate::choice::Choice;
 use clap::{Args, ValueEnum};

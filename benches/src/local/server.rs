@@ -1,17 +1,14 @@
 //! The servers under test, each a child process.
 
 use crate::Failure;
+use crate::process::{Process, cpu_of, memory_of};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// Bytes of payload that our server may keep: more than any row stores.
 const KEEP: &str = "16GiB";
-/// The kernel books CPU time in hundredths of a second, whatever its own clock.
-const TICK: Duration = Duration::from_millis(10);
 
 /// A server that ends when this is dropped.
 #[derive(Debug)]
@@ -40,25 +37,17 @@ impl Server {
             }
             Which::Peer => Command::new(peer_binary()),
         };
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let out = child.stdout.take().ok_or("no output")?;
-        let mut lines = BufReader::new(out).lines();
-        let line = lines
-            .next_line()
-            .await?
-            .ok_or("the server ended before it listened")?;
+        let mut process = Process::start(&mut command)?;
+        let line = process.first_line().await?;
         let addr = line
             .rsplit([' ', '/'])
             .next()
             .and_then(|addr| addr.parse().ok())
             .ok_or_else(|| format!("no address in '{line}'"))?;
-        // What else it prints has to go somewhere.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let server = Self { child, addr };
+        let server = Self {
+            child: process.unheard(),
+            addr,
+        };
         if which == Which::Peer {
             for (name, shards) in streams {
                 super::load::create_stream(addr, name, *shards).await?;
@@ -67,42 +56,19 @@ impl Server {
         Ok(server)
     }
 
+    fn id(&self) -> Result<u32, Failure> {
+        Ok(self.child.id().ok_or("the server ended")?)
+    }
+
     /// User and system time so far.
     pub fn cpu(&self) -> Result<Duration, Failure> {
-        cpu_of(self.child.id().ok_or("the server ended")?)
+        cpu_of(self.id()?)
     }
 
     /// Resident memory, in bytes.
     pub fn resident(&self) -> Result<u64, Failure> {
-        let pid = self.child.id().ok_or("the server ended")?;
-        let status = proc(&format!("/proc/{pid}/status"))?;
-        let kib: u64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().strip_suffix(" kB"))
-            .and_then(|kib| kib.parse().ok())
-            .ok_or("no VmRSS")?;
-        Ok(kib << 10)
+        memory_of(self.id()?, "VmRSS")
     }
-}
-
-/// User and system time of a process so far.
-pub fn cpu_of(pid: u32) -> Result<Duration, Failure> {
-    let stat = proc(&format!("/proc/{pid}/stat"))?;
-    // The name, in brackets, may hold anything; after it come the state and fields 4 on.
-    let (_, rest) = stat.rsplit_once(')').ok_or("no name in stat")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u32>().ok());
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok(TICK * (user + system)),
-        _ => Err("no times in stat".into()),
-    }
-}
-
-fn proc(path: &str) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        format!("{path}: {error} (CPU and memory are read from Linux' /proc)").into()
-    })
 }
 
 /// Our server with everything but its port and its streams.

@@ -2,19 +2,19 @@
 
 use super::SINK;
 use crate::Failure;
+use crate::process::Process;
 use serde_json::Value;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 /// A sink that ends when this is dropped.
 #[derive(Debug)]
 pub struct Sink {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    process: Process,
     files: TempDir,
     port: u16,
 }
@@ -22,24 +22,15 @@ pub struct Sink {
 impl Sink {
     pub async fn start(shards: u32, more: &[&str]) -> Result<Self, Failure> {
         let files = TempDir::new()?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([SINK, "--shards", &shards.to_string(), "--certificate"])
-            .arg(certificate(files.path()))
-            .args(more)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let out = child.stdout.take().ok_or("no output")?;
-        let mut lines = BufReader::new(out).lines();
-        let port = lines
-            .next_line()
-            .await?
-            .ok_or("the sink ended before it listened")?
-            .parse()?;
+        let mut process = Process::start(
+            Command::new(std::env::current_exe()?)
+                .args([SINK, "--shards", &shards.to_string(), "--certificate"])
+                .arg(certificate(files.path()))
+                .args(more),
+        )?;
+        let port = process.first_line().await?.parse()?;
         Ok(Self {
-            child,
-            lines,
+            process,
             files,
             port,
         })
@@ -57,14 +48,14 @@ impl Sink {
 
     /// Ends it. Gives what arrived of the records that were admitted, these numbers.
     pub async fn finish(mut self, admitted: &[Range<u64>]) -> Result<Figures, Failure> {
-        let mut input = self.child.stdin.take().ok_or("no input")?;
+        let mut input = self.process.input()?;
         for Range { start, end } in admitted {
             input
                 .write_all(format!("{start} {end}\n").as_bytes())
                 .await?;
         }
         drop(input);
-        let line = self.lines.next_line().await?;
+        let line = self.process.line().await?;
         let line = line.ok_or("the sink ended without a report")?;
         Ok(Figures(serde_json::from_str(&line)?))
     }

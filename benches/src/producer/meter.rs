@@ -6,10 +6,10 @@
 )]
 
 use crate::Failure;
+use crate::process::{field_of, memory_of, read};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -91,19 +91,9 @@ fn duration(time: Timespec) -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }
 
-/// A field of `/proc/self/status` that is in KiB, in bytes: `VmRSS` (resident), `VmHWM` (its highest).
+/// A field of this process' status that is in KiB, in bytes.
 pub fn memory(field: &str) -> Result<u64, Failure> {
-    memory_of(Path::new("/proc/self/status"), field)
-}
-
-/// That of another process.
-pub fn memory_of(status: &Path, field: &str) -> Result<u64, Failure> {
-    let status = read(status)?;
-    let kib: u64 = field_of(&status, field)
-        .and_then(|rest| rest.strip_suffix(" kB"))
-        .and_then(|kib| kib.parse().ok())
-        .ok_or_else(|| format!("no {field}"))?;
-    Ok(kib << 10)
+    memory_of(std::process::id(), field)
 }
 
 /// How often threads of this process other than the first went to sleep so far: whoever never wakes does
@@ -116,22 +106,10 @@ pub fn naps() -> Result<u64, Failure> {
         if task.file_name() == *own {
             continue;
         }
-        let status = read(&task.path().join("status"))?;
+        let status = read(task.path().join("status"))?;
         naps += field_of(&status, "voluntary_ctxt_switches")
             .and_then(|count| count.parse::<u64>().ok())
             .ok_or("no count of context switches")?;
     }
     Ok(naps)
-}
-
-fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-        .map(str::trim)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: {error} (read from Linux' /proc)", path.display()).into())
 }

@@ -23,25 +23,7 @@ def _():
     equal(answer["FailedRecordCount"], 0)
     records, _last = read(kinesis, iterator(kinesis, "aggregated", "shardId-000000000000"))
     equal([r["Data"] for r in records], [e["Data"] for e in entries])
-    lambda_form = [
-        {
-            "kinesis": {
-                "kinesisSchemaVersion": "1.0",
-                "partitionKey": r["PartitionKey"],
-                "sequenceNumber": r["SequenceNumber"],
-                "data": base64.b64encode(r["Data"]),
-                "approximateArrivalTimestamp": r["ApproximateArrivalTimestamp"].timestamp(),
-            },
-            "eventSource": "aws:kinesis",
-            "eventVersion": "1.0",
-            "eventID": r["SequenceNumber"],
-            "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": "none",
-            "awsRegion": "us-east-1",
-            "eventSourceARN": "none",
-        }
-        for r in records
-    ]
+    lambda_form = [lambda_event(r) for r in records]
     user = [r["kinesis"] for r in deaggregate_records(lambda_form)]
     equal(
         [(r["partitionKey"], base64.b64decode(r["data"])) for r in user],

@@ -1,5 +1,6 @@
 """What every Python counterpart shares: named checks, clients, bounded waits."""
 
+import base64
 import os
 import pathlib
 import sys
@@ -187,3 +188,23 @@ def read(kinesis, at, count=None):
 
     last = until(page, f"{count or 'all'} records are read, {len(records)} so far", 30)
     return records, last
+
+
+def lambda_event(record):
+    """A record in the form of a Lambda event, which is what the aggregation library takes."""
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": record["PartitionKey"],
+            "sequenceNumber": record["SequenceNumber"],
+            "data": base64.b64encode(record["Data"]),
+            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": record["SequenceNumber"],
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "none",
+        "awsRegion": "us-east-1",
+        "eventSourceARN": "none",
+    }

@@ -43,6 +43,12 @@ def subscribe(kinesis, consumer, shard, kind="TRIM_HORIZON", **position):
     return answer["EventStream"]
 
 
+def continued(consumer, found):
+    """A subscription to the first shard where another one that gave these events was left."""
+    last = found[-1]["ContinuationSequenceNumber"]
+    return subscribe(clocked, consumer, FIRST, "AFTER_SEQUENCE_NUMBER", SequenceNumber=last)
+
+
 def events(subscription):
     """The events, which come at least every some seconds; the end of them has a bound."""
     end = time.monotonic() + 30
@@ -243,12 +249,9 @@ def _():
         if numbers(found) == sent:
             break
     subscription.close()
-    last = found[-1]["ContinuationSequenceNumber"]
     sent.append(put(b"c"))
     advance(6)
-    subscription = subscribe(
-        clocked, consumer, FIRST, "AFTER_SEQUENCE_NUMBER", SequenceNumber=last
-    )
+    subscription = continued(consumer, found)
     for event in events(subscription):
         if event["Records"]:
             equal(numbers([event]), sent[2:])
@@ -284,10 +287,7 @@ def _():
     found += stream
     assert not is_end(found[-1]) and not found[-1].get("ChildShards"), found[-1]
     put(2)
-    last = found[-1]["ContinuationSequenceNumber"]
-    subscription = subscribe(
-        clocked, consumer, FIRST, "AFTER_SEQUENCE_NUMBER", SequenceNumber=last
-    )
+    subscription = continued(consumer, found)
     stream = events(subscription)
     while len(numbers(found)) < len(sent):
         found.append(next(stream))

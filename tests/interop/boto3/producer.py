@@ -63,25 +63,9 @@ def all_records(stream):
 
 
 def expand(stream):
-    """User records in the form of a Lambda event, which is what the library takes."""
+    """User records in the form of a Lambda event."""
     for record in all_records(stream):
-        event = {
-            "kinesis": {
-                "kinesisSchemaVersion": "1.0",
-                "partitionKey": record["PartitionKey"],
-                "sequenceNumber": record["SequenceNumber"],
-                "data": base64.b64encode(record["Data"]),
-                "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
-            },
-            "eventSource": "aws:kinesis",
-            "eventVersion": "1.0",
-            "eventID": record["SequenceNumber"],
-            "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": "none",
-            "awsRegion": "us-east-1",
-            "eventSourceARN": "none",
-        }
-        for user in iter_deaggregate_records([event]):
+        for user in iter_deaggregate_records([lambda_event(record)]):
             yield user["kinesis"]
 
 

@@ -4,13 +4,9 @@
 import assert from "node:assert/strict";
 import { GetRecordsCommand, GetShardIteratorCommand, KinesisClient } from "@aws-sdk/client-kinesis";
 import aggregation from "aws-kinesis-agg";
-import { check, paced, runAll } from "./checks.mjs";
+import { check, paced, runAll, settings } from "./checks.mjs";
 
-const kinesis = new KinesisClient({
-  endpoint: process.env.ENDPOINT,
-  region: "us-east-1",
-  credentials: { accessKeyId: "js", secretAccessKey: "js" },
-});
+const kinesis = new KinesisClient(settings);
 
 check("user records of aggregates that Python wrote are all there, in order", async () => {
   const { ShardIterator } = await paced(

@@ -6,6 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const THROTTLED = "ProvisionedThroughputExceededException";
 export const INVALID = ["InvalidArgumentException", "ValidationException"];
 
+/** How clients reach the endpoint. */
+export const settings = {
+  endpoint: process.env.ENDPOINT,
+  region: "us-east-1",
+  credentials: { accessKeyId: "js", secretAccessKey: "js" },
+};
+
 const checks = [];
 
 export function check(name, run) {

@@ -10,14 +10,9 @@ import {
   UpdateItemCommand,
   waitUntilTableExists,
 } from "@aws-sdk/client-dynamodb";
-import { check, refused, runAll } from "./checks.mjs";
+import { check, refused, runAll, settings } from "./checks.mjs";
 
-const dynamodb = new DynamoDBClient({
-  endpoint: process.env.ENDPOINT,
-  region: "us-east-1",
-  credentials: { accessKeyId: "js", secretAccessKey: "js" },
-  maxAttempts: 1,
-});
+const dynamodb = new DynamoDBClient({ ...settings, maxAttempts: 1 });
 const TableName = "leases-js";
 const Key = { leaseKey: { S: "shardId-000000000000" } };
 

@@ -27,7 +27,7 @@ import {
   waitUntilStreamNotExists,
 } from "@aws-sdk/client-kinesis";
 import { NodeHttp2Handler, NodeHttpHandler } from "@smithy/node-http-handler";
-import { INVALID, THROTTLED, check, paced, refused, runAll, until } from "./checks.mjs";
+import { INVALID, THROTTLED, check, paced, refused, runAll, settings, until } from "./checks.mjs";
 
 const transport = process.argv[2];
 const STREAM = `life-js-${transport}`;
@@ -37,9 +37,8 @@ const TOP = 2n ** 128n - 1n;
 
 const clientOf = (endpoint) =>
   new KinesisClient({
+    ...settings,
     endpoint,
-    region: "us-east-1",
-    credentials: { accessKeyId: "js", secretAccessKey: "js" },
     maxAttempts: 1,
     requestHandler: transport === "http2" ? new NodeHttp2Handler() : new NodeHttpHandler(),
   });

@@ -9,13 +9,9 @@ import {
   ListShardsCommand,
 } from "@aws-sdk/client-kinesis";
 import aggregation from "aws-kinesis-agg";
-import { check, paced, runAll } from "./checks.mjs";
+import { check, paced, runAll, settings } from "./checks.mjs";
 
-const kinesis = new KinesisClient({
-  endpoint: process.env.ENDPOINT,
-  region: "us-east-1",
-  credentials: { accessKeyId: "js", secretAccessKey: "js" },
-});
+const kinesis = new KinesisClient(settings);
 const expected = JSON.parse(readFileSync(process.env.EXPECTED))
   .map(([key, , data]) => `${key}\t${data}`)
   .sort();

@@ -9,9 +9,11 @@ import java.math.BigInteger;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.ChildShard;
@@ -19,8 +21,6 @@ import software.amazon.awssdk.services.kinesis.model.ConsumerStatus;
 import software.amazon.awssdk.services.kinesis.model.Record;
 import software.amazon.awssdk.services.kinesis.model.Shard;
 import software.amazon.awssdk.services.kinesis.model.ShardIteratorType;
-import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
-import software.amazon.awssdk.services.kinesis.model.StreamStatus;
 import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEvent;
 import software.amazon.awssdk.services.kinesis.model.SubscribeToShardResponseHandler;
 
@@ -126,7 +126,12 @@ final class FanOut {
         SubscribeToShardEvent last = found.get(found.size() - 1);
         equal(last.continuationSequenceNumber(), null, "continuation at the end");
         equal(last.millisBehindLatest(), 0L, "lag at the end");
-        List<ChildShard> expected =
+        areChildren(last.childShards(), parent, children);
+    }
+
+    /** What the end of a shard says of its children. */
+    static void areChildren(List<ChildShard> told, String parent, List<Shard> children) {
+        Set<ChildShard> expected =
                 children.stream()
                         .map(
                                 c ->
@@ -135,23 +140,14 @@ final class FanOut {
                                                 .parentShards(parent)
                                                 .hashKeyRange(c.hashKeyRange())
                                                 .build())
-                        .toList();
-        equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
+                        .collect(Collectors.toSet());
+        equal(new HashSet<>(told), expected, "ChildShards");
     }
 
     /** A stream of one shard is split while it is read. */
     static void splitMeanwhile(KinesisAsyncClient client, String name) {
         get(client.createStream(r -> r.streamName(name).shardCount(1)));
-        StreamDescriptionSummary active =
-                until(
-                        name + " is ACTIVE",
-                        () ->
-                                Optional.of(
-                                                get(client.describeStreamSummary(
-                                                                r -> r.streamName(name)))
-                                                        .streamDescriptionSummary())
-                                        .filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
-        String consumer = registered(client, active.streamARN(), "live");
+        String consumer = registered(client, OneStream.active(client, name).streamARN(), "live");
         List<String> numbers = new CopyOnWriteArrayList<>();
         List<SubscribeToShardEvent> found = new CopyOnWriteArrayList<>();
         Runnable add =

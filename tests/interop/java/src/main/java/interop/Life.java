@@ -19,7 +19,6 @@ import java.security.MessageDigest;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashSet;
 import java.util.List;
 import java.util.TreeSet;
 import software.amazon.awssdk.core.SdkBytes;
@@ -332,17 +331,7 @@ public final class Life extends OneStream {
                 sent.get(FIRST).stream().map(Sent::number).toList(),
                 "all of the parent");
         equal(last.nextShardIterator(), null, "iterator at the end");
-        List<ChildShard> expected =
-                children.stream()
-                        .map(
-                                c ->
-                                        ChildShard.builder()
-                                                .shardId(c.shardId())
-                                                .parentShards(FIRST)
-                                                .hashKeyRange(c.hashKeyRange())
-                                                .build())
-                        .toList();
-        equal(new HashSet<>(last.childShards()), new HashSet<>(expected), "ChildShards");
+        FanOut.areChildren(last.childShards(), FIRST, children);
     }
 
     private void subscribeToClosed() {
@@ -391,30 +380,15 @@ public final class Life extends OneStream {
             equal(new TreeSet<>(child.parentShards()), new TreeSet<>(parents), "its parents");
             equal(child.hashKeyRange(), merged.hashKeyRange(), "its range");
         }
-        List<String> latest =
-                ids(
-                        get(kinesis.listShards(
-                                        r ->
-                                                r.streamName(stream)
-                                                        .shardFilter(
-                                                                f ->
-                                                                        f.type(
-                                                                                ShardFilterType
-                                                                                        .AT_LATEST))))
-                                .shards());
+        List<String> latest = ids(filtered(ShardFilterType.AT_LATEST));
         equal(latest, List.of(SECOND, merged.shardId()), "AT_LATEST");
-        List<String> horizon =
-                ids(
-                        get(kinesis.listShards(
-                                        r ->
-                                                r.streamName(stream)
-                                                        .shardFilter(
-                                                                f ->
-                                                                        f.type(
-                                                                                ShardFilterType
-                                                                                        .AT_TRIM_HORIZON))))
-                                .shards());
+        List<String> horizon = ids(filtered(ShardFilterType.AT_TRIM_HORIZON));
         equal(horizon, List.of(FIRST, SECOND), "row 7: AT_TRIM_HORIZON");
+    }
+
+    private List<Shard> filtered(ShardFilterType type) {
+        return get(kinesis.listShards(r -> r.streamName(stream).shardFilter(f -> f.type(type))))
+                .shards();
     }
 
     private void refusals() {

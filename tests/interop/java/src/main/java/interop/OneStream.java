@@ -80,15 +80,26 @@ class OneStream {
         }
     }
 
-    StreamDescriptionSummary summary() {
+    static StreamDescriptionSummary summary(KinesisAsyncClient kinesis, String stream) {
         return get(kinesis.describeStreamSummary(r -> r.streamName(stream)))
                 .streamDescriptionSummary();
     }
 
-    void active() {
-        until(
+    /** Waits until a stream is ACTIVE. */
+    static StreamDescriptionSummary active(KinesisAsyncClient kinesis, String stream) {
+        return until(
                 stream + " is ACTIVE",
-                () -> Optional.of(summary()).filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
+                () ->
+                        Optional.of(summary(kinesis, stream))
+                                .filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
+    }
+
+    StreamDescriptionSummary summary() {
+        return summary(kinesis, stream);
+    }
+
+    void active() {
+        active(kinesis, stream);
     }
 
     List<Shard> shards() {

@@ -3,11 +3,9 @@ package interop;
 import static interop.Checks.equal;
 import static interop.Checks.get;
 import static interop.Checks.refused;
-import static interop.Checks.until;
 
 import java.net.URI;
 import java.util.List;
-import java.util.Optional;
 import software.amazon.awssdk.auth.credentials.AnonymousCredentialsProvider;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
@@ -21,7 +19,6 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.Record;
 import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
-import software.amazon.awssdk.services.kinesis.model.StreamStatus;
 
 /**
  * Endpoints that verify signatures, plain and over TLS: by row 19. The authority is in the trust store
@@ -77,15 +74,7 @@ final class Signed {
         String name = "signed-java-" + way.name();
         try (KinesisAsyncClient kinesis = way.client(KEY[0], KEY[1])) {
             get(kinesis.createStream(r -> r.streamName(name).shardCount(1)));
-            StreamDescriptionSummary active =
-                    until(
-                            name + " is ACTIVE",
-                            () ->
-                                    Optional.of(
-                                                    get(kinesis.describeStreamSummary(
-                                                                    r -> r.streamName(name)))
-                                                            .streamDescriptionSummary())
-                                            .filter(s -> s.streamStatus() == StreamStatus.ACTIVE));
+            StreamDescriptionSummary active = OneStream.active(kinesis, name);
             SdkBytes data = SdkBytes.fromUtf8String("schlüssel");
             String number =
                     get(kinesis.putRecord(r -> r.streamName(name).partitionKey("ключ").data(data)))
