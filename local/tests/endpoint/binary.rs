@@ -50,20 +50,13 @@ fn it_serves_the_streams_it_was_given_and_stops_on_sigterm() {
     assert_eq!(next(), "export AWS_DEFAULT_REGION=us-east-1");
     assert!(next().starts_with("export AWS_ACCESS_KEY_ID="));
     assert!(next().starts_with("export AWS_SECRET_ACCESS_KEY="));
-    let mut socket = TcpStream::connect(&addr).unwrap();
-    let body = r#"{"StreamName":"orders"}"#;
-    write!(
-        socket,
-        "POST / HTTP/1.1\r\nHost: local\r\nX-Amz-Target: Kinesis_20131202.DescribeStreamSummary\r\n\
-         Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\
-         \r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.contains(r#""OpenShardCount":4"#), "{answer}");
+    let answer = call(
+        &addr,
+        "DescribeStreamSummary",
+        &json!({"StreamName": "orders"}),
+    );
+    let shards = &answer["StreamDescriptionSummary"]["OpenShardCount"];
+    assert_eq!(*shards, 4, "{answer}");
     let killed = Command::new("kill")
         .args(["-TERM", &running.0.id().to_string()])
         .status()

@@ -2,6 +2,7 @@
 
 use crate::client::{T0, bad, good, held, put, shard_id, with};
 use crate::events::{Event, Events, from, register, subscribe, take, wanted};
+use crate::http2;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -490,11 +491,7 @@ async fn over_http_2_in_cbor_and_a_server_that_stops_ends_it() {
     let (local, server, consumer) = served().await;
     put(&local, "s", "k", b"x").await;
     let socket = TcpStream::connect(server.addr()).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
-            .await
-            .unwrap();
-    let driver = tokio::spawn(connection);
+    let (mut client, driver) = http2::over(socket).await;
     // {"ConsumerARN": …, "ShardId": …, "StartingPosition": {"Type": "TRIM_HORIZON"}}
     let mut body = minicbor::Encoder::new(Vec::new());
     body.map(3)

@@ -21,6 +21,9 @@ mod fan_out;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+#[path = "../support/http2.rs"]
+mod http2;
+#[cfg(test)]
 mod iterators;
 #[cfg(test)]
 mod limits;

@@ -1,10 +1,10 @@
 //! Over real sockets: HTTP/1.1 written by hand, HTTP/2 with prior knowledge.
 
 use crate::client::{base64, held};
+use crate::http2;
 use crate::wire::{Member, cbor, tree};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use local::{Fault, FaultAction, Local, Server};
 use minicbor::Decoder;
 use serde_json::{Value, json};
@@ -118,11 +118,7 @@ async fn dynamodb_answers_on_the_same_port() {
 async fn http_2_with_prior_knowledge() {
     let (local, server) = served().await;
     let socket = TcpStream::connect(server.addr()).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
-            .await
-            .unwrap();
-    let driver = tokio::spawn(connection);
+    let (mut client, driver) = http2::over(socket).await;
     let body = json!({"StreamName": "s", "PartitionKey": "k", "Data": base64(b"h2")}).to_string();
     let request = http::Request::post(server.url())
         .header("x-amz-target", "Kinesis_20131202.PutRecord")

@@ -6,6 +6,9 @@ mod client;
 #[cfg(test)]
 mod control_path;
 #[cfg(test)]
+#[path = "../support/http2.rs"]
+mod http2;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod partitions;

@@ -2,11 +2,11 @@
 //! SubscribeToShard at all.
 
 use crate::client::{AT, ask, base64, error_of, good, kinesis, plain, sign};
+use crate::http2;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use local::{AnswerBody, ConnectionLost, Fault, Local};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -125,11 +125,7 @@ async fn over_sockets_it_breaks_what_the_caller_has_open_and_no_more() {
     }
     // HTTP/2: two callers on one connection.
     let stream = TcpStream::connect(server.addr()).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let (mut client, _driver) = http2::over(stream).await;
     let mut bodies = Vec::new();
     for (consumer, caller) in [(&consumers[1], "WORKER1"), (&consumers[2], "WORKER2")] {
         let mut request = subscribe(consumer, caller).map(Full::new);
@@ -169,11 +165,7 @@ async fn a_dropped_call_over_http_2_resets_its_own_stream() {
         .await
         .unwrap();
     let stream = TcpStream::connect(server.addr()).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let (mut client, _driver) = http2::over(stream).await;
     for fault in ["nth=1,drop=before", "nth=1,drop=after"] {
         local.faults().add(fault.parse().unwrap());
         let mut request = put().map(Full::new);

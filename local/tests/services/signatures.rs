@@ -1,10 +1,11 @@
 //! Signatures, checked on request: over real sockets, HTTP/1.1 and HTTP/2, and for each service.
 
 use crate::client::{AT, T0, base64, held, kinesis, post, sign};
+use crate::http2;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use local::{AccessKey, Local, LocalOptions};
 use runtime::ManualClock;
 use serde_json::{Value, json};
@@ -97,11 +98,7 @@ async fn http_2_has_an_authority_in_place_of_a_host() {
         .await
         .unwrap();
     let socket = TcpStream::connect(server.addr()).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
-            .await
-            .unwrap();
-    let driver = tokio::spawn(connection);
+    let (mut client, driver) = http2::over(socket).await;
     let mut request = sign(put(), KEY, "kinesis", AT);
     // The signed host goes where HTTP/2 has it.
     request.headers_mut().remove("host");

@@ -1,10 +1,11 @@
 //! TLS: HTTP/1.1 and HTTP/2 by ALPN, own certificates and given ones, and clients that misbehave.
 
 use crate::client::{base64, kinesis, plain};
+use crate::http2;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use local::{Local, Server, Tls};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -89,11 +90,7 @@ async fn both_versions_of_http_are_chosen_by_alpn() {
         .await
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    let driver = tokio::spawn(connection);
+    let (mut client, driver) = http2::over(stream).await;
     let request = put("https://localhost/");
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), 200);
