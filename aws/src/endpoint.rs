@@ -370,7 +370,7 @@ mod tests {
             let found = Endpoint::find(service, region, variant, given, &env, &nobody);
             found.unwrap().host().to_owned()
         };
-        use Service::{CloudWatch, DynamoDb, Kinesis, Sso, Sts};
+        use Service::{CloudWatch, DynamoDb, Kinesis, Sso, SsoOidc, Sts};
         for (service, region, fips, dual_stack, expected) in [
             (
                 Kinesis,
@@ -553,6 +553,27 @@ mod tests {
                 false,
                 false,
                 "portal.sso.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                SsoOidc,
+                "eu-west-1",
+                true,
+                true,
+                "oidc-fips.eu-west-1.api.aws",
+            ),
+            (
+                SsoOidc,
+                "cn-north-1",
+                false,
+                false,
+                "oidc.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                SsoOidc,
+                "us-gov-west-1",
+                true,
+                false,
+                "oidc.us-gov-west-1.amazonaws.com",
             ),
         ] {
             let found = name(service, region, fips, dual_stack);
