@@ -17,8 +17,8 @@ use kpl::{DeliveryError, HashKey, Producer, ProducerBuilder, PutError, Record};
 use local::{Fault, FaultAction, Limits, Local};
 use std::time::Duration;
 use support::{
-    calls, config, endpoint, looks_like_an_aggregate, ms, orders, place, producer, readable,
-    refusal, spread,
+    calls, config, endpoint, looks_like_an_aggregate, ms, orders, place, producer, put_one,
+    readable, refusal, spread,
 };
 use tokio::time::{Instant, sleep};
 
@@ -39,6 +39,12 @@ async fn switch(local: &Local, strategy: &str) {
     let client = Client::new(&config(local));
     let switched = client.update_record_distribution_strategy(ARN, strategy);
     switched.await.unwrap();
+}
+
+/// The next answer about the strategy takes so long.
+fn answer_after(local: &Local, wait: Duration) {
+    let slow = FaultAction::Delay(wait);
+    local.faults().add(Fault::nth(DESCRIBE, 1, slow));
 }
 
 fn deny(local: &Local) {
@@ -99,8 +105,7 @@ async fn the_strategy_is_asked_for_once_at_the_start_and_not_by_the_first_record
 #[tokio::test(start_paused = true)]
 async fn the_first_records_are_held_while_the_answer_is_on_its_way_and_block_nobody() {
     let local = stream(AUTO).await;
-    let slow = FaultAction::Delay(Duration::from_secs(3));
-    local.faults().add(Fault::nth(DESCRIBE, 1, slow));
+    answer_after(&local, Duration::from_secs(3));
     let begin = Instant::now();
     let producer = built(producer(&local)).await;
     let mut records = spread(0..20);
@@ -125,8 +130,7 @@ async fn the_first_records_are_held_while_the_answer_is_on_its_way_and_block_nob
 async fn an_explicit_hash_key_survives_the_time_before_the_strategy_is_known() {
     for wait in [0, 500, 5_000] {
         let local = stream(BY_KEY).await;
-        let slow = FaultAction::Delay(Duration::from_secs(2));
-        local.faults().add(Fault::nth(DESCRIBE, 1, slow));
+        answer_after(&local, Duration::from_secs(2));
         let builder = producer(&local).record_distribution_strategy_wait(ms(wait));
         let producer = built(builder).await;
         let records =
@@ -188,12 +192,7 @@ async fn it_is_asked_again_each_interval_with_jitter_and_not_while_nothing_is_pu
         let begin = Instant::now();
         while calls(&local, DESCRIBE) < before + 2 {
             sleep(ms(900)).await;
-            producer
-                .put(Record::new("k", "x"))
-                .await
-                .unwrap()
-                .await
-                .unwrap();
+            put_one(&producer).await;
         }
         asked.push(begin.elapsed().as_secs());
         let minutes = begin.elapsed().as_secs_f64() / 60.0;
@@ -242,12 +241,7 @@ async fn without_the_permission_it_is_asked_after_5_15_60_seconds_then_each_inte
     let mut count = calls(&local, DESCRIBE);
     while seen.len() < 4 {
         sleep(ms(100)).await;
-        producer
-            .put(Record::new("k", "x"))
-            .await
-            .unwrap()
-            .await
-            .unwrap();
+        put_one(&producer).await;
         if calls(&local, DESCRIBE) > count {
             count = calls(&local, DESCRIBE);
             seen.push(begin.elapsed().as_secs_f64());
@@ -261,8 +255,7 @@ async fn without_the_permission_it_is_asked_after_5_15_60_seconds_then_each_inte
 #[tokio::test(start_paused = true)]
 async fn a_default_holds_nothing_and_is_replaced_by_the_answer() {
     let local = stream(BY_KEY).await;
-    let slow = FaultAction::Delay(Duration::from_secs(2));
-    local.faults().add(Fault::nth(DESCRIBE, 1, slow));
+    answer_after(&local, Duration::from_secs(2));
     let builder = producer(&local).record_distribution_strategy_default(AUTO);
     let producer = built(builder).await;
     let begin = Instant::now();
@@ -331,8 +324,7 @@ async fn on_auto_the_rate_limit_holds_for_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn keyed_and_keyless_records_on_a_provisioned_stream_lose_nothing() {
     let local = orders(Limits::Off, 4);
-    let slow = FaultAction::Delay(ms(300));
-    local.faults().add(Fault::nth(DESCRIBE, 1, slow));
+    answer_after(&local, ms(300));
     let producer = built(producer(&local)).await;
     // Not known yet: both are admitted.
     let mixed: Vec<Record> = spread(0..50)
@@ -442,26 +434,28 @@ async fn a_switch_to_auto_under_load_loses_nothing_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_switch_from_auto_under_load_fails_keyless_records_alone_and_no_neighbour() {
-    let local = stream(AUTO).await;
-    let producer = built(producer(&local)).await;
-    let (retried, refused) = under_load(&local, &producer, true, BY_KEY).await;
-    // Those put after the switch, and those that waited to be sent.
-    assert!((50..=61).contains(&refused), "{refused}");
-    assert!(retried <= 110, "{retried} retries of 950 records");
-    assert_eq!(
-        calls(&local, DESCRIBE),
-        2,
-        "asked again at the first refusal"
-    );
-    let failed = local.journal().iter().filter(|r| r.error.is_some()).count();
-    assert_eq!(failed, 1, "one request was refused");
+    for interval in ["300000", "2000"] {
+        let local = stream(AUTO).await;
+        let builder = producer(&local).set("DescribeStreamSummaryIntervalMs", interval);
+        let producer = built(builder).await;
+        let (retried, refused) = under_load(&local, &producer, true, BY_KEY).await;
+        // Those put after the switch, and those that waited to be sent.
+        assert!((50..=61).contains(&refused), "{refused}");
+        assert!(retried <= 110, "{retried} retries of 950 records");
+        assert_eq!(
+            calls(&local, DESCRIBE),
+            2,
+            "asked again at the first refusal"
+        );
+        let failed = local.journal().iter().filter(|r| r.error.is_some()).count();
+        assert_eq!(failed, 1, "one request was refused");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_default_that_is_wrong_stalls_nobody() {
     let local = stream(BY_KEY).await;
-    let slow = FaultAction::Delay(Duration::from_secs(1));
-    local.faults().add(Fault::nth(DESCRIBE, 1, slow));
+    answer_after(&local, Duration::from_secs(1));
     let builder = producer(&local).record_distribution_strategy_default(AUTO);
     let producer = built(builder).await;
     let begin = Instant::now();
@@ -584,9 +578,7 @@ async fn records_of_10_mib_on_a_stream_that_takes_them() {
 #[tokio::test(start_paused = true)]
 async fn a_record_put_before_the_limit_is_known_fails_with_the_reason() {
     let local = orders(Limits::Off, 1);
-    local
-        .faults()
-        .add(Fault::nth(DESCRIBE, 1, FaultAction::Delay(ms(100))));
+    answer_after(&local, ms(100));
     let builder = producer(&local).max_user_record_size(10_485_760);
     let producer = built(builder).await;
     let large = Record::new("k", vec![0; 2 << 20]);

@@ -14,7 +14,7 @@ use kpl::{Producer, ProducerEvent, Record};
 use local::{Fault, FaultAction, Limits, Local, MetricDatum, MetricValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use support::{error, orders, producer, throttles};
+use support::{error, orders, producer, put_one, throttles};
 use tokio::time::sleep;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -481,12 +481,7 @@ async fn events_tell_of_throttles_and_failed_requests() {
         3,
         error(400, "ExpiredTokenException"),
     ));
-    producer
-        .put(Record::new("k", "x"))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    put_one(&producer).await;
     producer.close(seconds(5)).await;
     let events: Vec<ProducerEvent> = events.collect().await;
     assert_eq!(

@@ -10,7 +10,10 @@ use local::{Fault, FaultAction, Limits};
 use runtime::Metrics;
 use runtime::metrics::Reading;
 use std::time::Duration;
-use support::{config, endpoint, error, ms, orders, place, producer, readable};
+use support::{
+    config, endpoint, error, looks_like_an_aggregate, ms, orders, place, producer, put_one,
+    readable,
+};
 use tokio::time::Instant;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -101,14 +104,7 @@ async fn many_records_share_kinesis_records_and_requests() {
 #[tokio::test(start_paused = true)]
 async fn payloads_that_look_like_aggregates_arrive_as_they_were() {
     let local = orders(Limits::On, 1);
-    let mut inner = aggregation::Aggregate::new();
-    inner.push(&aggregation::UserRecordRef {
-        partition_key: "inner",
-        explicit_hash_key: None,
-        data: b"x",
-        tags: &[],
-    });
-    let blob = inner.finish().to_bytes();
+    let blob = looks_like_an_aggregate();
     let producer = producer(&local).build().await.unwrap();
     let delivered = producer
         .put(Record::new("outer", blob.clone()))
@@ -539,12 +535,7 @@ fn a_producer_needs_a_runtime() {
 async fn an_idle_producer_has_no_timer_that_ticks() {
     let local = orders(Limits::On, 1);
     let producer = producer(&local).build().await.unwrap();
-    producer
-        .put(Record::new("k", "x"))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    put_one(&producer).await;
     let requests = local.journal().len();
     let metrics = tokio::runtime::Handle::current().metrics();
     tokio::time::sleep(Duration::from_secs(3_600)).await;

@@ -119,7 +119,9 @@ fn assert_true_reason(record: &Record, error: &DeliveryError, damage: &Damage, r
             let last = attempts.last().and_then(|attempt| attempt.code.as_deref());
             assert_eq!(last, Some(THROTTLED), "{record:?}");
         }
-        DeliveryError::Rejected { code, attempts, .. } if code == "ValidationException" => {
+        DeliveryError::Rejected { code, attempts, .. }
+            if code == "ValidationException" && record.record.has_key() =>
+        {
             run.poisonous += 1;
             let data = record.record.data();
             let holds = data.windows(POISON.len()).any(|part| part == POISON);

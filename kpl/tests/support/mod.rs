@@ -96,6 +96,11 @@ pub(crate) fn spread(numbers: Range<u32>) -> Vec<Record> {
     numbers.map(record).collect()
 }
 
+pub(crate) async fn put_one(producer: &Producer) -> Delivered {
+    let record = Record::new("k", "x");
+    producer.put(record).await.unwrap().await.unwrap()
+}
+
 /// The open shards by their ranges.
 pub(crate) fn open_shards(local: &Local) -> Vec<ShardInfo> {
     let shards = local.shards("orders").into_iter();
