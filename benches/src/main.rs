@@ -6,7 +6,8 @@
 //! one run, with both sides taking turns. Nothing here fails because something was slow: a row that is
 //! not met says `NOT MET`, and the exit code tells only whether everything could be measured.
 //!
-//! What the rows of a room mean stands at the head of its module: [`local`], [`producer`].
+//! What the rows of a room mean stands at the head of its module: [`local`], [`producer`],
+//! [`producer::versus`].
 
 #![allow(unreachable_pub, reason = "a program has no public interface")]
 #![expect(
