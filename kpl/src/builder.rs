@@ -7,7 +7,7 @@ use crate::batch::Desk;
 use crate::cloudwatch::Upload;
 use crate::engine::{Engine, beginning};
 use crate::error::BuildError;
-use crate::events::Listeners;
+use crate::events::{Listeners, ProducerEvent};
 use crate::lane::Rules;
 use crate::prepare::{Preparation, Serializer};
 use crate::producer::Producer;
@@ -224,7 +224,13 @@ impl ProducerBuilder {
         if let Some((log, recovered)) = spool
             && let Some(options) = options.spool.clone()
         {
-            let (spool, writer) = Spool::new(log, options);
+            let listeners = Arc::downgrade(&shared);
+            let told = move |event: ProducerEvent| {
+                if let Some(shared) = listeners.upgrade() {
+                    shared.listeners.tell(|| event);
+                }
+            };
+            let (spool, writer) = Spool::new(log, options, told);
             drop(shared.ledger.spool.set(spool));
             scope.spawn("spool", writer);
             if !recovered.is_empty() {

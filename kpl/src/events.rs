@@ -49,6 +49,16 @@ pub enum ProducerEvent {
         /// User records.
         records: u64,
     },
+    /// The spool holds as much as it may (`SpoolMaxBytes`): puts wait until records have their outcome.
+    SpoolFull {
+        /// What it holds, in bytes.
+        bytes: u64,
+    },
+    /// The spool's disk failed, or is full: puts are refused until it is mended.
+    SpoolFailed {
+        /// What went wrong, and what helps.
+        message: String,
+    },
     /// The listener was too slow: so many events before the next one are lost.
     Missed {
         /// How many.

@@ -4,13 +4,15 @@
 
 mod support;
 
-use futures::FutureExt;
-use kpl::{BuildError, DeliveryError, Producer, PutAllReason, PutError, Record, SpoolError};
-use local::{Fault, FaultAction, Limits, Local};
+use futures::{FutureExt, StreamExt};
+use kpl::{
+    BuildError, DeliveryError, Producer, ProducerEvent, PutAllReason, PutError, Record, SpoolError,
+};
+use local::{Limits, Local};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use support::{orders, producer, readable};
+use support::{away, orders, producer, readable};
 use tempfile::TempDir;
 
 async fn spooled(local: &Local, directory: &Path) -> Producer {
@@ -35,12 +37,6 @@ fn stored(local: &Local) -> BTreeMap<String, usize> {
 
 fn each_once(numbers: std::ops::Range<u32>) -> BTreeMap<String, usize> {
     numbers.map(|n| (format!("record {n}"), 1)).collect()
-}
-
-fn away(local: &Local) {
-    local
-        .faults()
-        .add(Fault::every("PutRecords", FaultAction::Refuse));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,6 +121,47 @@ async fn a_disk_that_fails_refuses_the_record_and_serves_the_next() {
     std::fs::create_dir(&directory).unwrap();
     producer.put_all(records(0..3)).await.unwrap().await;
     assert_eq!(stored(&local), each_once(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_spool_is_told_of_once_and_its_callers_wait() {
+    let local = orders(Limits::Off, 1);
+    let directory = TempDir::new().unwrap();
+    let producer = producer(&local)
+        .spool(directory.path())
+        .spool_max_bytes(1 << 20)
+        .record_ttl(Duration::from_secs(600))
+        .build()
+        .await
+        .unwrap();
+    let mut events = producer.events();
+    let gone = away(&local);
+    let putting = {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            for n in 0..32 {
+                let record = Record::new(format!("key-{n}"), vec![0; 100_000]);
+                producer.put(record).await.unwrap().forget();
+            }
+        })
+    };
+    let Some(ProducerEvent::SpoolFull { bytes }) = events.next().await else {
+        panic!("it is full before anything else happens")
+    };
+    assert!(bytes <= 1 << 20 && bytes > 900_000, "{bytes}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!putting.is_finished() && producer.stats().admitted == 10);
+    local.faults().remove(gone);
+    putting.await.unwrap();
+    producer.close(Duration::from_secs(60)).await;
+    assert_eq!(readable(&local, "orders").len(), 32);
+    let full = |event: &ProducerEvent| matches!(event, ProducerEvent::SpoolFull { .. });
+    let told = events.filter(|event| std::future::ready(full(event)));
+    let told = told.count().await;
+    assert!(
+        told <= 3,
+        "{told}: once each time that callers begin to wait"
+    );
 }
 
 #[tokio::test(start_paused = true)]

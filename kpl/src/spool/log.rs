@@ -7,7 +7,7 @@ use crate::record::Record;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +57,13 @@ pub(crate) struct Recovered {
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
-    move |source| SpoolError::Failed {
-        path: path.to_owned(),
-        source,
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    move |source| {
+        let path = path.to_owned();
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => SpoolError::Full { path, source },
+            _ => SpoolError::Failed { path, source },
+        }
     }
 }
 
@@ -149,6 +153,29 @@ impl Log {
     /// Writes so many records, given in the format of a segment; gives the first one's number. When it
     /// fails nothing is taken.
     pub(crate) fn append(&mut self, records: &[u8], count: u64) -> Result<u64, SpoolError> {
+        match self.write(records, count) {
+            Err(SpoolError::Full { .. }) if self.make_room() => self.write(records, count),
+            outcome => outcome,
+        }
+    }
+
+    /// Removes what is resolved from a full disk without a mark, which would take room itself: after a
+    /// crash nothing of it is there to be sent again. True if anything went.
+    fn make_room(&mut self) -> bool {
+        let before = self.bytes;
+        if self.is_done() {
+            self.active = None;
+        }
+        self.reclaim().is_ok() && self.bytes < before
+    }
+
+    /// Whether all records of the last segment are resolved.
+    fn is_done(&self) -> bool {
+        let last = self.segments.back();
+        last.is_some_and(|last| self.done.contains(&last.numbers))
+    }
+
+    fn write(&mut self, records: &[u8], count: u64) -> Result<u64, SpoolError> {
         let full = self.segments.back().is_some_and(|last| {
             last.bytes.saturating_add(length(records)) > self.options.segment_bytes()
         });
@@ -163,8 +190,12 @@ impl Log {
         };
         let path = segment_path(&self.options.directory, last.numbers.start);
         if let Err(error) = active.file.write_all(records) {
-            // What was written of it is no record: it goes, or no more is written behind it.
-            if active.file.set_len(last.bytes).is_err() {
+            // What was written of it is no record: it goes, or no more is written behind it. The next
+            // one begins where it began: a gap would be the end for whoever reads the file.
+            let end = last.bytes;
+            let taken_back = active.file.set_len(end);
+            let taken_back = taken_back.and_then(|()| active.file.seek(SeekFrom::Start(end)));
+            if taken_back.is_err() {
                 self.active = None;
             }
             return Err(failed(&path)(error));
@@ -204,17 +235,23 @@ impl Log {
     /// Writes down which records are resolved, and removes what is no longer needed.
     pub(crate) fn mark(&mut self) -> Result<(), SpoolError> {
         if self.unmarked {
-            let directory = &self.options.directory;
-            let new = directory.join(NEW_MARK);
+            let directory = self.options.directory.clone();
+            let (new, mark) = (directory.join(NEW_MARK), segment::mark(&self.done));
+            let sync = self.options.sync != SpoolSync::Never;
             let write = || {
                 let mut file = File::create(&new)?;
-                file.write_all(&segment::mark(&self.done))?;
-                if self.options.sync != SpoolSync::Never {
+                file.write_all(&mark)?;
+                if sync {
                     file.sync_data()?;
                 }
                 fs::rename(&new, directory.join(MARK))
             };
-            write().map_err(failed(&new))?;
+            match write().map_err(failed(&new)) {
+                Err(SpoolError::Full { .. }) if self.make_room() => {
+                    write().map_err(failed(&new))?
+                }
+                written => written?,
+            }
             self.sync_directory()?;
             self.unmarked = false;
         }
@@ -230,18 +267,13 @@ impl Log {
     }
 
     /// What the records take on disk.
-    #[cfg(test)]
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Removes the segments all of whose records are resolved. The one that grows is ended for it.
     pub(crate) fn reclaim(&mut self) -> Result<(), SpoolError> {
-        let all = self
-            .segments
-            .back()
-            .is_some_and(|last| self.done.contains(&last.numbers));
-        if all && self.active.is_some() && !self.has_room(self.options.segment_bytes()) {
+        if self.is_done() && self.active.is_some() && !self.has_room(self.options.segment_bytes()) {
             self.active = None;
         }
         let growing = usize::from(self.active.is_some());

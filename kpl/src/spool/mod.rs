@@ -74,7 +74,20 @@ pub enum SpoolError {
         /// The stream of the producer.
         wanted: String,
     },
-    /// A file or the directory could not be read or written: a full disk, for instance.
+    /// The disk has no room for the record. Puts succeed again as soon as there is some; what was admitted
+    /// before is kept.
+    #[error(
+        "no room for the spool at {}: {source}; make room there, give it another disk or a lower \
+         SpoolMaxBytes; what was admitted is kept",
+        path.display()
+    )]
+    Full {
+        /// The file that could not grow.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file or the directory could not be read or written.
     #[error("the spool failed at {}: {source}", path.display())]
     Failed {
         /// The file or directory.

@@ -276,7 +276,7 @@ fn the_bytes_are_bounded_and_come_back() {
 
 fn start(options: SpoolOptions) -> (Spool, tokio::task::JoinHandle<()>) {
     let (log, _) = Log::open(options.clone(), "orders").unwrap();
-    let (spool, task) = Spool::new(log, options);
+    let (spool, task) = Spool::new(log, options, |_| ());
     (spool, tokio::spawn(task))
 }
 

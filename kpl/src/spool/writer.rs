@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use super::{SpoolError, SpoolOptions, SpoolSync};
+use crate::events::ProducerEvent;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,16 +42,22 @@ struct Append {
 }
 
 impl Spool {
-    /// The handle, and the task that has to run for it.
-    pub(crate) fn new(log: Log, options: SpoolOptions) -> (Self, impl Future<Output = ()> + Send) {
+    /// The handle, and the task that has to run for it. `told` is told what the disk does.
+    pub(crate) fn new(
+        log: Log,
+        options: SpoolOptions,
+        told: impl Fn(ProducerEvent) + Send,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, requests) = mpsc::unbounded_channel();
         let writer = Writer {
             log: Some(log),
             options,
             requests,
             waiting: VecDeque::new(),
+            waits: false,
             sync_at: None,
             mark_at: None,
+            told,
         };
         let spool = Self {
             requests: sender,
@@ -105,15 +112,18 @@ impl Spool {
     }
 }
 
-struct Writer {
+struct Writer<T> {
     /// Away while a blocking thread works on it.
     log: Option<Log>,
     options: SpoolOptions,
     requests: mpsc::UnboundedReceiver<Request>,
     /// For which there was no room, in the order of their coming.
     waiting: VecDeque<Append>,
+    /// Some wait for room.
+    waits: bool,
     sync_at: Option<Instant>,
     mark_at: Option<Instant>,
+    told: T,
 }
 
 /// What is done at once on a blocking thread.
@@ -125,7 +135,7 @@ struct Work {
     mark: bool,
 }
 
-impl Writer {
+impl<T: Fn(ProducerEvent) + Send> Writer<T> {
     async fn run(mut self) {
         let mut requests = Vec::new();
         let mut open = true;
@@ -160,14 +170,23 @@ impl Writer {
             return false;
         };
         let sync = self.options.sync;
+        let waited = self.waits;
         let done = tokio::task::spawn_blocking(move || {
-            let waiting = work.carry_out(&mut log, sync);
-            (log, waiting)
+            let done = work.carry_out(&mut log, sync);
+            (log, done)
         });
-        let Ok((log, waiting)) = done.await else {
+        let Ok((log, done)) = done.await else {
             return false;
         };
-        self.waiting = waiting;
+        self.waits = !done.waiting.is_empty();
+        if self.waits && !waited {
+            (self.told)(ProducerEvent::SpoolFull { bytes: log.bytes() });
+        }
+        if let Some(error) = done.failed {
+            let message = error.to_string();
+            (self.told)(ProducerEvent::SpoolFailed { message });
+        }
+        self.waiting = done.waiting;
         let now = Instant::now();
         if let SpoolSync::Every(delay) = sync {
             self.sync_at = log
@@ -184,9 +203,16 @@ impl Writer {
     }
 }
 
+/// What became of it.
+struct Worked {
+    /// For which there is no room.
+    waiting: VecDeque<Append>,
+    /// Why some were refused.
+    failed: Option<Arc<SpoolError>>,
+}
+
 impl Work {
-    /// Gives back what there is no room for.
-    fn carry_out(mut self, log: &mut Log, sync: SpoolSync) -> VecDeque<Append> {
+    fn carry_out(mut self, log: &mut Log, sync: SpoolSync) -> Worked {
         let resolved = !self.resolved.is_empty();
         for numbers in self.resolved {
             log.resolve(numbers);
@@ -216,11 +242,13 @@ impl Work {
         if let Err(error) = &synced {
             report(error);
         }
+        let mut failed = None;
         for (reply, count, outcome) in written {
             let admitted = match (&synced, sync) {
                 (Err(error), SpoolSync::Always) => Err(Arc::clone(error)),
                 _ => outcome.clone(),
             };
+            failed = failed.or_else(|| admitted.as_ref().err().cloned());
             let refused = admitted.is_err();
             let refused = reply.send(admitted).is_err() || refused;
             if let Ok(first) = outcome
@@ -230,7 +258,10 @@ impl Work {
                 log.resolve(first..first.saturating_add(count));
             }
         }
-        self.appends
+        Worked {
+            waiting: self.appends,
+            failed,
+        }
     }
 }
 
