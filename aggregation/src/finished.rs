@@ -16,7 +16,11 @@ use crate::wire::{ENVELOPE_SIZE, MAGIC, Reader, Span, tag};
 /// An aggregate that is closed. Its pieces are joined where they are sent.
 #[derive(Clone)]
 pub struct FinishedAggregate {
-    memory: AggregateMemory,
+    /// Partition keys, explicit hash keys, records.
+    regions: [Bytes; 3],
+    /// Where in the first region each partition key is.
+    spans: Vec<(usize, usize)>,
+    explicit_hash_keys: Vec<HashKey>,
     count: usize,
     data_len: usize,
     md5: OnceLock<[u8; 16]>,
@@ -60,21 +64,41 @@ impl fmt::Debug for AggregateMemory {
 
 impl FinishedAggregate {
     pub(crate) fn new(memory: AggregateMemory, count: usize, data_len: usize) -> Self {
+        let AggregateMemory {
+            regions,
+            spans,
+            keys,
+        } = memory;
         FinishedAggregate {
-            memory,
+            regions: regions.map(Bytes::from),
+            spans,
+            explicit_hash_keys: keys,
             count,
             data_len,
             md5: OnceLock::new(),
         }
     }
 
-    /// Gives its memory, for another aggregate.
+    /// Gives its memory, for another aggregate; but for what is still shared.
     pub fn into_memory(self) -> AggregateMemory {
-        let mut memory = self.memory;
-        memory.regions.iter_mut().for_each(Vec::clear);
-        memory.spans.clear();
-        memory.keys.clear();
-        memory
+        let Self {
+            regions,
+            mut spans,
+            explicit_hash_keys: mut keys,
+            ..
+        } = self;
+        spans.clear();
+        keys.clear();
+        AggregateMemory {
+            regions: regions.map(|region| {
+                let mut region = region.try_into_mut().unwrap_or_default();
+                // Else they would be copied.
+                region.clear();
+                region.into()
+            }),
+            spans,
+            keys,
+        }
     }
 
     /// The payloads of its records, in bytes.
@@ -97,7 +121,7 @@ impl FinishedAggregate {
         if self.is_empty() {
             0
         } else {
-            ENVELOPE_SIZE + self.memory.regions.iter().map(Vec::len).sum::<usize>()
+            ENVELOPE_SIZE + self.regions.iter().map(Bytes::len).sum::<usize>()
         }
     }
 
@@ -109,13 +133,18 @@ impl FinishedAggregate {
         if self.is_empty() {
             return [&[]; 5];
         }
-        let [partition_keys, explicit_hash_keys, records] = &self.memory.regions;
+        let [partition_keys, explicit_hash_keys, records] = &self.regions;
         let md5 = self.md5.get_or_init(|| {
             let mut digests = Vec::with_capacity(1);
             md5_many_in_pieces(&[self.body()], &mut digests);
             digests.first().copied().unwrap_or_default()
         });
         [&MAGIC, partition_keys, explicit_hash_keys, records, md5]
+    }
+
+    /// The three [segments](Self::segments) between the first and the last, to be shared and not copied.
+    pub fn regions(&self) -> &[Bytes; 3] {
+        &self.regions
     }
 
     /// The data of the Kinesis record, joined into one buffer: a copy of everything.
@@ -171,14 +200,20 @@ impl FinishedAggregate {
         })
     }
 
+    /// The data of the record that [`Self::single`] gives, to be shared and not copied.
+    pub fn single_data(&self) -> Option<Bytes> {
+        let [.., records] = &self.regions;
+        self.single().map(|record| records.slice_ref(record.data))
+    }
+
     fn body(&self) -> [&[u8]; 3] {
-        let [partition_keys, explicit_hash_keys, records] = &self.memory.regions;
+        let [partition_keys, explicit_hash_keys, records] = &self.regions;
         [partition_keys, explicit_hash_keys, records]
     }
 
     fn partition_key(&self, index: u32) -> Option<&str> {
-        let (start, end) = *self.memory.spans.get(usize::try_from(index).ok()?)?;
-        let [partition_keys, ..] = &self.memory.regions;
+        let (start, end) = *self.spans.get(usize::try_from(index).ok()?)?;
+        let [partition_keys, ..] = &self.regions;
         std::str::from_utf8(partition_keys.get(start..end)?).ok()
     }
 }
@@ -238,7 +273,7 @@ pub struct AggregatedRecords<'a> {
 impl<'a> AggregatedRecords<'a> {
     /// Reads the region that `Aggregate` wrote.
     fn read(&mut self) -> Option<AggregatedRecord<'a>> {
-        let [_, _, records] = &self.aggregate.memory.regions;
+        let [_, _, records] = &self.aggregate.regions;
         // A window that starts at the record, so that spans in it are small in any aggregate.
         let rest = records.get(self.at..)?;
         let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
@@ -256,8 +291,7 @@ impl<'a> AggregatedRecords<'a> {
             Some(index) => Some(
                 *self
                     .aggregate
-                    .memory
-                    .keys
+                    .explicit_hash_keys
                     .get(usize::try_from(index).ok()?)?,
             ),
         };

@@ -3,6 +3,8 @@
 
 use crate::client::Undecodable;
 use crate::encoding::{self, Read, Reader as _};
+use crate::kinesis::Segment;
+use crate::transport::RequestBody;
 use bytes::Bytes;
 use minicbor::data::{Tag, Type};
 use minicbor::decode::{Decoder, Error};
@@ -10,17 +12,43 @@ use runtime::time::{epoch_millis, from_epoch_millis};
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+/// From this size on, in bytes, what is shared is not copied: a piece of its own costs about as much as
+/// a copy of so many.
+const WORTH_SHARING: usize = 1_024;
+
+/// Whether a blob's segment is sent as it lies.
+pub(crate) fn is_shared(segment: &Segment<'_>) -> bool {
+    matches!(segment, Segment::Shared(bytes) if bytes.len() >= WORTH_SHARING)
+}
+
 /// Appends CBOR to a request's body. Definite lengths throughout: the caller knows them.
 #[derive(Debug, Default)]
-pub(crate) struct Writer(Vec<u8>);
+pub(crate) struct Writer {
+    out: Vec<u8>,
+    /// What stands between the bytes of `out`, each before the byte of this place.
+    shared: Vec<(usize, Bytes)>,
+}
 
 impl Writer {
-    pub(crate) const fn appending_to(out: Vec<u8>) -> Self {
-        Self(out)
+    /// For so many bytes and so many pieces that are not copied.
+    pub(crate) fn with_capacity(bytes: usize, shared: usize) -> Self {
+        Self {
+            out: Vec::with_capacity(bytes),
+            shared: Vec::with_capacity(shared),
+        }
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
+    pub(crate) fn into_body(self) -> RequestBody {
+        let Self { out, shared } = self;
+        let out = Bytes::from(out);
+        let mut at = 0;
+        let mut pieces = Vec::with_capacity(2 * shared.len() + 1);
+        for (place, piece) in shared {
+            pieces.extend([out.slice(at..place), piece]);
+            at = place;
+        }
+        pieces.push(out.slice(at..));
+        RequestBody::of_pieces(pieces)
     }
 
     /// Major type and length, in the shortest form.
@@ -31,19 +59,19 @@ impl Writer {
     fn head(&mut self, major: u8, value: u64) {
         let major = major << 5;
         match value {
-            0..=23 => self.0.push(major | value as u8),
-            24..=0xff => self.0.extend_from_slice(&[major | 24, value as u8]),
+            0..=23 => self.out.push(major | value as u8),
+            24..=0xff => self.out.extend_from_slice(&[major | 24, value as u8]),
             0x100..=0xffff => {
-                self.0.push(major | 25);
-                self.0.extend_from_slice(&(value as u16).to_be_bytes());
+                self.out.push(major | 25);
+                self.out.extend_from_slice(&(value as u16).to_be_bytes());
             }
             0x1_0000..=0xffff_ffff => {
-                self.0.push(major | 26);
-                self.0.extend_from_slice(&(value as u32).to_be_bytes());
+                self.out.push(major | 26);
+                self.out.extend_from_slice(&(value as u32).to_be_bytes());
             }
             _ => {
-                self.0.push(major | 27);
-                self.0.extend_from_slice(&value.to_be_bytes());
+                self.out.push(major | 27);
+                self.out.extend_from_slice(&value.to_be_bytes());
             }
         }
     }
@@ -58,7 +86,7 @@ impl Writer {
 
     pub(crate) fn text(&mut self, text: &str) {
         self.head(3, text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text.as_bytes());
     }
 
     pub(crate) fn integer(&mut self, value: u64) {
@@ -66,15 +94,20 @@ impl Writer {
     }
 
     /// One byte string, joined from its segments.
-    pub(crate) fn bytes(&mut self, segments: &[&[u8]]) {
-        self.head(2, segments.iter().map(|s| s.len() as u64).sum());
+    pub(crate) fn bytes(&mut self, segments: &[Segment<'_>]) {
+        self.head(2, segments.iter().map(|s| s.as_slice().len() as u64).sum());
         for segment in segments {
-            self.0.extend_from_slice(segment);
+            match segment {
+                Segment::Shared(bytes) if is_shared(segment) => {
+                    self.shared.push((self.out.len(), bytes.clone()));
+                }
+                other => self.out.extend_from_slice(other.as_slice()),
+            }
         }
     }
 
     pub(crate) fn boolean(&mut self, value: bool) {
-        self.0.push(if value { 0xf5 } else { 0xf4 });
+        self.out.push(if value { 0xf5 } else { 0xf4 });
     }
 
     pub(crate) fn timestamp(&mut self, at: SystemTime) {
@@ -249,8 +282,31 @@ mod tests {
         for (value, bytes) in cases {
             let mut w = Writer::default();
             w.integer(value);
-            assert_eq!(w.into_bytes(), bytes, "{value}");
+            assert_eq!(w.into_body().into_bytes(), bytes, "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_shared_and_large_is_not_copied() {
+        let large = Bytes::from(vec![7; WORTH_SHARING]);
+        let small = large.slice(1..);
+        let mut w = Writer::default();
+        w.bytes(&[
+            b"a".into(),
+            Segment::Shared(large.clone()),
+            Segment::Shared(small.clone()),
+            Segment::Shared(large.clone()),
+        ]);
+        w.boolean(true);
+        let body = w.into_body();
+        let [head, first, between, second, tail] = body.pieces() else {
+            panic!("{body:?}");
+        };
+        assert_eq!([first.as_ptr(), second.as_ptr()], [large.as_ptr(); 2]);
+        assert_eq!((head.len(), between, &**tail), (4, &small, &[0xf5][..]));
+        let whole = body.clone().into_bytes();
+        let read = Reader::new(&whole).bytes().unwrap();
+        assert_eq!(read, [b"a", &*large, &*small, &*large].concat());
     }
 
     #[test]
@@ -260,10 +316,10 @@ mod tests {
         w.text("Name");
         w.text("x");
         w.text("Data");
-        w.bytes(&[b"ab", b"", b"c"]);
+        w.bytes(&[b"ab".into(), b"".into(), b"c".into()]);
         w.text("At");
         w.timestamp(from_epoch_millis(1_700_000_000_123));
-        let body = Bytes::from(w.into_bytes());
+        let body = w.into_body().into_bytes();
         let mut seen = Vec::new();
         Reader::new(&body)
             .map(|r, key| {

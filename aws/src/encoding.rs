@@ -1,6 +1,8 @@
 //! The encodings of Kinesis, behind one writer and one reader: each operation is described once.
 
 use crate::client::Undecodable;
+use crate::kinesis::Segment;
+use crate::transport::RequestBody;
 use crate::{cbor, json};
 use bytes::Bytes;
 use std::time::SystemTime;
@@ -25,14 +27,6 @@ impl Encoding {
         match self {
             Self::Cbor => "application/x-amz-cbor-1.1",
             Self::Json => "application/x-amz-json-1.1",
-        }
-    }
-
-    /// What a body takes that has so many bytes before base64.
-    pub(crate) const fn size(self, bytes: usize) -> usize {
-        match self {
-            Self::Cbor => bytes,
-            Self::Json => bytes.saturating_add(bytes / 3),
         }
     }
 
@@ -87,20 +81,41 @@ pub(crate) enum Writer {
 
 impl Writer {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self::appending_to(encoding, Vec::new())
-    }
-
-    pub(crate) fn appending_to(encoding: Encoding, out: Vec<u8>) -> Self {
         match encoding {
-            Encoding::Cbor => Self::Cbor(cbor::Writer::appending_to(out)),
-            Encoding::Json => Self::Json(json::Writer::appending_to(out)),
+            Encoding::Cbor => Self::Cbor(cbor::Writer::default()),
+            Encoding::Json => Self::Json(json::Writer::default()),
         }
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// A body with these blobs, and so many bytes beside them.
+    pub(crate) fn with_blobs<'a>(
+        encoding: Encoding,
+        blobs: impl Iterator<Item = &'a Segment<'a>>,
+        beside: usize,
+    ) -> Self {
+        match encoding {
+            Encoding::Cbor => {
+                let (mut copied, mut shared) = (0, 0);
+                for blob in blobs {
+                    if cbor::is_shared(blob) {
+                        shared += 1;
+                    } else {
+                        copied += blob.as_slice().len();
+                    }
+                }
+                Self::Cbor(cbor::Writer::with_capacity(copied + beside, shared))
+            }
+            Encoding::Json => {
+                let plain: usize = blobs.map(|blob| blob.as_slice().len()).sum();
+                Self::Json(json::Writer::with_capacity(plain + plain / 3 + beside))
+            }
+        }
+    }
+
+    pub(crate) fn into_body(self) -> RequestBody {
         match self {
-            Self::Cbor(w) => w.into_bytes(),
-            Self::Json(w) => w.into_bytes(),
+            Self::Cbor(w) => w.into_body(),
+            Self::Json(w) => Bytes::from(w.into_bytes()).into(),
         }
     }
 
@@ -147,7 +162,7 @@ impl Writer {
     }
 
     /// One blob, joined from its segments.
-    pub(crate) fn bytes(&mut self, segments: &[&[u8]]) {
+    pub(crate) fn bytes(&mut self, segments: &[Segment<'_>]) {
         match self {
             Self::Cbor(w) => w.bytes(segments),
             Self::Json(w) => w.bytes(segments),

@@ -2,8 +2,7 @@
 
 use crate::proxy::Proxies;
 use crate::tls;
-use crate::transport::{Body, Transport, TransportError};
-use bytes::Bytes;
+use crate::transport::{Body, RequestBody, Transport, TransportError};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::uri::Scheme;
@@ -171,7 +170,7 @@ impl Transport for HttpTransport {
     /// The answer has the version of HTTP that it came by.
     fn call(
         &self,
-        mut request: http::Request<Bytes>,
+        mut request: http::Request<RequestBody>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
         let client = match request.uri().scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => &self.secure,
@@ -182,7 +181,7 @@ impl Transport for HttpTransport {
             request.headers_mut().remove(http::header::HOST);
         }
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request.map(reqwest::Body::from))
+            let request = reqwest::Request::try_from(request.map(RequestBody::sent))
                 .map_err(|e| TransportError::Connect(Box::new(e)))?;
             let response = client.execute(request).await.map_err(failed)?;
             let mut head = http::Response::new(());

@@ -3,6 +3,7 @@
 
 use crate::client::Undecodable;
 use crate::encoding::{self, Read};
+use crate::kinesis::Segment;
 use base64_simd::STANDARD;
 use bytes::Bytes;
 use runtime::time::{epoch_millis, from_epoch_millis};
@@ -31,9 +32,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) const fn appending_to(out: Vec<u8>) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self {
-            out,
+            out: Vec::with_capacity(bytes),
             open: Vec::new(),
         }
     }
@@ -103,13 +104,13 @@ impl Writer {
 
     /// One base64 text of the segments joined: what is left of one beyond whole triples of bytes goes
     /// before the next.
-    pub(crate) fn bytes(&mut self, segments: &[&[u8]]) {
+    pub(crate) fn bytes(&mut self, segments: &[Segment<'_>]) {
         self.separate();
         self.out.push(b'"');
         let mut left = [0; 3];
         let mut held = 0;
         for segment in segments {
-            let mut rest = *segment;
+            let mut rest = segment.as_slice();
             while held > 0
                 && let Some((byte, after)) = rest.split_first()
                 && let Some(place) = left.get_mut(held)
@@ -358,11 +359,12 @@ mod tests {
             for first in 0..=plain.len() {
                 for second in first..=plain.len() {
                     let segments = [&plain[..first], &plain[first..second], &plain[second..]];
+                    let segments = segments.map(Segment::Borrowed);
                     let text = written(|w| w.bytes(&segments));
                     assert_eq!(text, format!("\"{base64}\""), "{first} {second}");
                 }
             }
-            let bytes: Vec<&[u8]> = plain.chunks(1).collect();
+            let bytes: Vec<Segment<'_>> = plain.chunks(1).map(Segment::Borrowed).collect();
             assert_eq!(written(|w| w.bytes(&bytes)), format!("\"{base64}\""));
             let body = format!(" \"{base64}\"");
             assert_eq!(Reader::new(body.as_bytes()).bytes().unwrap(), plain);
@@ -439,7 +441,7 @@ mod tests {
             let body = written(|w| {
                 w.array(2);
                 w.text(&text);
-                w.bytes(&[head, tail]);
+                w.bytes(&[head.into(), tail.into()]);
             });
             let parsed: (String, String) = serde_json::from_str(&body).unwrap();
             assert_eq!(parsed.0, text);

@@ -22,7 +22,6 @@
 //! # Ok(()) }
 //! ```
 
-mod buffers;
 mod cbor;
 mod client;
 pub mod cloudwatch;
@@ -38,6 +37,7 @@ mod json;
 pub mod kinesis;
 mod profile;
 mod proxy;
+mod request_body;
 mod sign;
 mod tls;
 pub mod transport;

@@ -2,6 +2,7 @@
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, Service};
+use crate::transport::RequestBody;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -46,25 +47,31 @@ impl Skew {
 /// A request's body, hashed once for all of its attempts.
 #[derive(Debug)]
 pub(crate) struct Payload {
-    bytes: Bytes,
+    body: RequestBody,
     hash: String,
     /// What `Content-Encoding` says, where the body is not sent as it was written.
     encoding: Option<&'static str>,
 }
 
 impl Payload {
-    pub(crate) fn new(bytes: Bytes, encoding: Option<&'static str>) -> Self {
+    pub(crate) fn new(body: RequestBody, encoding: Option<&'static str>) -> Self {
         Self {
-            hash: payload_hash(&bytes),
-            bytes,
+            hash: payload_hash(body.pieces()),
+            body,
             encoding,
         }
     }
 }
 
-impl<B: Into<Bytes>> From<B> for Payload {
-    fn from(bytes: B) -> Self {
-        Self::new(bytes.into(), None)
+impl From<RequestBody> for Payload {
+    fn from(body: RequestBody) -> Self {
+        Self::new(body, None)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(whole: Vec<u8>) -> Self {
+        Self::new(Bytes::from(whole).into(), None)
     }
 }
 
@@ -94,7 +101,7 @@ impl Signer {
         payload: &Payload,
         credentials: &Credentials,
         at: SystemTime,
-    ) -> Result<http::Request<Bytes>, String> {
+    ) -> Result<http::Request<RequestBody>, String> {
         let target = format!("{}.{operation}", self.service.target_prefix());
         let url = self.endpoint.url();
         let headers = [
@@ -110,7 +117,7 @@ impl Signer {
             request = request.header(name, value);
         }
         let mut request = request
-            .body(payload.bytes.clone())
+            .body(payload.body.clone())
             .map_err(|e| e.to_string())?;
         let name = self.service.signing_name();
         sign_hashed(
@@ -133,12 +140,12 @@ pub(crate) fn sign(
     credentials: &Credentials,
     at: SystemTime,
 ) -> Result<(), String> {
-    let hash = payload_hash(request.body());
+    let hash = payload_hash(std::slice::from_ref(request.body()));
     sign_hashed(request, &hash, service, region, credentials, at)
 }
 
-fn sign_hashed(
-    request: &mut http::Request<Bytes>,
+fn sign_hashed<B>(
+    request: &mut http::Request<B>,
     payload_hash: &str,
     service: &str,
     region: &str,
@@ -169,8 +176,10 @@ fn sign_hashed(
 }
 
 /// SHA-256 in hexadecimal, as the signature wants it.
-fn payload_hash(body: &[u8]) -> String {
-    hex(ring::digest::digest(&ring::digest::SHA256, body).as_ref())
+fn payload_hash(pieces: &[Bytes]) -> String {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    pieces.iter().for_each(|piece| hash.update(piece));
+    hex(hash.finish().as_ref())
 }
 
 /// In hexadecimal, small letters.
@@ -220,7 +229,7 @@ mod tests {
                 "content-encoding;content-type;host;x-amz-date;x-amz-target",
             ),
         ] {
-            let payload = Payload::new(Bytes::from_static(b"body"), encoding);
+            let payload = Payload::new(Bytes::from_static(b"body").into(), encoding);
             let request = signer.request("PutMetricData", &payload, &keys, at);
             let headers = request.unwrap().headers().clone();
             let text = |name| headers.get(name).map(|v| v.to_str().unwrap());
@@ -234,9 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn pieces_have_the_hash_of_the_whole() {
+        let whole = Bytes::from_static(b"a body of some pieces");
+        let pieces = [whole.slice(..7), whole.slice(7..7), whole.slice(7..)];
+        assert_eq!(payload_hash(&pieces), payload_hash(&[whole]));
+    }
+
+    #[test]
     fn the_empty_payload_has_the_known_hash() {
         assert_eq!(
-            payload_hash(b""),
+            payload_hash(&[]),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
     }

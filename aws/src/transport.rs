@@ -1,5 +1,7 @@
 //! The seam between typed operations and bytes on a wire.
 
+pub use crate::request_body::RequestBody;
+
 use crate::tls::CaFileError;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -19,7 +21,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// Sends `request` and waits for the head of the answer.
     fn call(
         &self,
-        request: http::Request<Bytes>,
+        request: http::Request<RequestBody>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>>;
 
     /// A transport to the same places over connections of its own, for work that must not wait behind
@@ -191,9 +193,9 @@ where
 {
     fn call(
         &self,
-        request: http::Request<Bytes>,
+        request: http::Request<RequestBody>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
-        let answer = (self.0)(request);
+        let answer = (self.0)(request.map(RequestBody::into_bytes));
         Box::pin(async move {
             match answer.await {
                 Ok(response) => Ok(response.map(Body::from)),

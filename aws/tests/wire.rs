@@ -78,7 +78,7 @@ async fn requests_are_signed_cbor_to_the_root() {
         .create_async()
         .await;
     let kinesis = aws::kinesis::Client::new(&config(&server.url()));
-    let segments: [&[u8]; 2] = [&[1, 2], &[3]];
+    let segments = [(&[1, 2]).into(), (&[3]).into()];
     let entry = PutRecordsEntry {
         partition_key: "k",
         explicit_hash_key: None,

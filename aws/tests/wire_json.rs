@@ -115,7 +115,7 @@ async fn operations_on_records() {
         {"SequenceNumber":"49","ShardId":"a"},
         {"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate exceeded for shard"}]}"#;
     let put = expect(&mut server, "PutRecords", body, answer).await;
-    let segments: [&[u8]; 2] = [&[1, 2], &[3, 255]];
+    let segments = [(&[1, 2]).into(), (&[3, 255]).into()];
     let entries = [
         PutRecordsEntry {
             partition_key: "k\"",

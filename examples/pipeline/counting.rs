@@ -1,8 +1,7 @@
 //! A transport that counts the requests that pass it.
 
-use aws::transport::Body;
+use aws::transport::{Body, RequestBody};
 use aws::{HttpTransport, Transport, TransportError};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -29,7 +28,7 @@ struct Counting {
 impl Transport for Counting {
     fn call(
         &self,
-        request: http::Request<Bytes>,
+        request: http::Request<RequestBody>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
         let target = request
             .headers()

@@ -132,7 +132,7 @@ fn processors_that_block_every_thread_for_three_failover_times_lose_no_lease() {
             let entry = PutRecordsEntry {
                 partition_key: "k",
                 explicit_hash_key: Some(&hash_key),
-                data: &[b"record"],
+                data: &[b"record".into()],
             };
             let answer = kinesis.put_records("orders", &[entry]).await.unwrap();
             assert_eq!(answer.failed_record_count, 0);

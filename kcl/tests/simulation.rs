@@ -172,7 +172,7 @@ impl Run {
             let entry = PutRecordsEntry {
                 partition_key: &key,
                 explicit_hash_key: None,
-                data: &[&data],
+                data: &[data.as_slice().into()],
             };
             let answer = client.put_records(STREAM, &[entry]).await.unwrap();
             if let PutRecordsResult::Stored {

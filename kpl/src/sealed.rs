@@ -6,10 +6,14 @@ use crate::outcome::Span;
 use aggregation::{
     AGGREGATE_PARTITION_KEY, FinishedAggregate, UserRecordRef, looks_like_aggregate,
 };
+use aws::kinesis::Segment;
+use bytes::Bytes;
 use runtime::{Attempt, Attempts};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+const NOTHING: Segment<'static> = Segment::Borrowed(&[]);
 
 #[derive(Debug)]
 pub(crate) struct Sealed {
@@ -32,7 +36,7 @@ pub(crate) struct Sealed {
     pub(crate) order: Ordered,
     /// The aggregate, compressed.
     #[cfg(feature = "compression")]
-    envelope: Option<bytes::Bytes>,
+    envelope: Option<Bytes>,
     /// Data and partition key, in bytes: what the service counts.
     pub(crate) size: usize,
     pub(crate) attempts: Attempts,
@@ -96,13 +100,26 @@ impl Sealed {
         }
     }
 
-    /// What is sent of an aggregate.
-    pub(crate) fn segments(&self) -> [&[u8]; 5] {
+    /// The partition key and the data that are sent.
+    pub(crate) fn entry(&self) -> (&str, [Segment<'_>; 5]) {
+        let whole = |data: Bytes| [Segment::Shared(data), NOTHING, NOTHING, NOTHING, NOTHING];
+        if let Some((record, data)) = self.alone().zip(self.content.single_data()) {
+            return (record.partition_key, whole(data));
+        }
         #[cfg(feature = "compression")]
         if let Some(envelope) = &self.envelope {
-            return [envelope, &[], &[], &[], &[]];
+            return (AGGREGATE_PARTITION_KEY, whole(envelope.clone()));
         }
-        self.content.segments()
+        let [magic, .., md5] = self.content.segments();
+        let [partition_keys, explicit_hash_keys, records] = self.content.regions();
+        let data = [
+            magic.into(),
+            Segment::Shared(partition_keys.clone()),
+            Segment::Shared(explicit_hash_keys.clone()),
+            Segment::Shared(records.clone()),
+            md5.into(),
+        ];
+        (AGGREGATE_PARTITION_KEY, data)
     }
 
     /// The one record in it, if that is sent as it is.

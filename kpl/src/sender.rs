@@ -2,8 +2,8 @@
 
 use crate::engine::isolate::CaseId;
 use crate::sealed::Sealed;
-use aggregation::{AGGREGATE_PARTITION_KEY, FinishedAggregate};
-use aws::kinesis::{Client, PutRecordsEntry, PutRecordsOutput};
+use aggregation::FinishedAggregate;
+use aws::kinesis::{Client, PutRecordsEntry, PutRecordsOutput, Segment};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -37,13 +37,7 @@ pub(crate) async fn send(
             .iter()
             .map(|sealed| (!sealed.to_any).then(|| sealed.span.first.to_string()))
             .collect();
-        let contents: Vec<(&str, [&[u8]; 5])> = batch
-            .iter()
-            .map(|sealed| match sealed.alone() {
-                Some(record) => (record.partition_key, [record.data, &[], &[], &[], &[]]),
-                None => (AGGREGATE_PARTITION_KEY, sealed.segments()),
-            })
-            .collect();
+        let contents: Vec<(&str, [Segment<'_>; 5])> = batch.iter().map(Sealed::entry).collect();
         let entries: Vec<PutRecordsEntry<'_>> = contents
             .iter()
             .zip(&hash_keys)

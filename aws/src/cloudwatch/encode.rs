@@ -101,7 +101,7 @@ impl Body {
 
 impl From<&Body> for Payload {
     fn from(body: &Body) -> Self {
-        Self::new(body.bytes.clone(), body.compressed.then_some("gzip"))
+        Self::new(body.bytes.clone().into(), body.compressed.then_some("gzip"))
     }
 }
 

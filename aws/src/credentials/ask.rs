@@ -77,7 +77,7 @@ async fn once(
     request: Request<Bytes>,
 ) -> Result<(StatusCode, Bytes), String> {
     let exchange = async {
-        let (head, body) = transport.call(request).await?.into_parts();
+        let (head, body) = transport.call(request.map(Into::into)).await?.into_parts();
         Ok((head.status, body.collect(LARGEST_ANSWER).await?))
     };
     match tokio::time::timeout(bound, exchange).await {

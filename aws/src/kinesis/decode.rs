@@ -345,7 +345,7 @@ mod tests {
         for (k, v) in pairs {
             w.member(k, v);
         }
-        w.into_bytes().into()
+        w.into_body().into_bytes()
     }
 
     #[test]
@@ -378,8 +378,8 @@ mod tests {
         w.map(2);
         w.member("SequenceNumber", "49");
         w.text("Data");
-        w.bytes(&[b"payload"]);
-        Bytes::from(w.into_bytes())
+        w.bytes(&[b"payload".into()]);
+        w.into_body().into_bytes()
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Inputs and outputs of the Kinesis operations, as plain data.
 
 use bytes::Bytes;
+use std::fmt;
 use std::time::SystemTime;
 
-/// One entry of a `PutRecords` request. The record's data is given in segments that are joined in the
-/// request's body, so that a payload is copied once on its way out.
+/// One entry of a `PutRecords` request. The record's data is given in segments, that need not lie
+/// together.
 #[derive(Debug, Clone, Copy)]
 pub struct PutRecordsEntry<'a> {
     /// 1 to 256 characters. Empty: the record goes without one, which a stream takes that distributes
@@ -13,7 +14,48 @@ pub struct PutRecordsEntry<'a> {
     /// A decimal number below 2^128; `None` = the MD5 of the partition key decides.
     pub explicit_hash_key: Option<&'a str>,
     /// The record's data, in segments.
-    pub data: &'a [&'a [u8]],
+    pub data: &'a [Segment<'a>],
+}
+
+/// A part of a record's data.
+#[derive(Clone)]
+pub enum Segment<'a> {
+    /// Is copied into the request's body.
+    Borrowed(&'a [u8]),
+    /// Is shared with the request's body where the encoding is CBOR: never copied before the socket.
+    Shared(Bytes),
+}
+
+impl Segment<'_> {
+    /// What is in it.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Segment<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Segment<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+/// Its contents are a user's.
+impl fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("len", &self.as_slice().len())
+            .finish()
+    }
 }
 
 /// The answer to `PutRecords`: one result per entry, in the order of the entries.

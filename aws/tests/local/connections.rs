@@ -32,7 +32,7 @@ async fn in_tls(directory: &Path) -> (Server, PathBuf) {
 async fn version(settings: HttpSettings, url: &str) -> Version {
     let transport = HttpTransport::with_settings(settings).unwrap();
     let transport = transport.separate().unwrap().unwrap();
-    let request = http::Request::get(format!("{url}/")).body(Bytes::new());
+    let request = http::Request::get(format!("{url}/")).body(Bytes::new().into());
     let answer = transport.call(request.unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.version()

@@ -2,9 +2,11 @@
 
 use crate::{in_process, local};
 use aws::kinesis::{
-    Client, GetRecordsOutput, IteratorPosition, PutRecordsEntry, PutRecordsResult, ShardFilter,
+    Client, GetRecordsOutput, IteratorPosition, PutRecordsEntry, PutRecordsResult, Segment,
+    ShardFilter,
 };
 use aws::{Config, Encoding, Error};
+use bytes::Bytes;
 use local::{Fault, FaultAction};
 use std::fmt::Debug;
 
@@ -47,7 +49,14 @@ async fn said(config: &Config) -> Vec<(&'static str, String)> {
     let odd = "k\u{e9}y \"\\\n\u{1f980}";
     let every_byte: Vec<u8> = (0..=255).collect();
     let (head, tail) = every_byte.split_at(100);
-    let segments: [&[u8]; 4] = [head, b"", tail, b"end"];
+    let shared = Bytes::from(tail.repeat(20));
+    let segments = [
+        head.into(),
+        b"".into(),
+        tail.into(),
+        Segment::Shared(shared),
+        b"end".into(),
+    ];
     let entry = |key, explicit_hash_key| PutRecordsEntry {
         partition_key: key,
         explicit_hash_key,

@@ -27,7 +27,7 @@ pub(crate) async fn stream_life(config: &Config) {
     assert_eq!(kinesis.list_streams().await.unwrap(), ["s"]);
 
     let half = (1u128 << 127).to_string();
-    let segments: [&[u8]; 3] = [b"pay", b"", b"load"];
+    let segments = [b"pay".into(), b"".into(), b"load".into()];
     let entry = |key: &'static str| PutRecordsEntry {
         partition_key: "k",
         explicit_hash_key: Some(key),

@@ -65,7 +65,7 @@ struct Counted {
 impl Transport for Counted {
     fn call(
         &self,
-        request: Request,
+        request: http::Request<aws::transport::RequestBody>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
         self.inner.call(request)
     }

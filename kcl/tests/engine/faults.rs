@@ -2,7 +2,7 @@
 
 use crate::support::{APP, STREAM, Told, World, builder, start, until};
 use aggregation::{Aggregate, UserRecordRef};
-use aws::kinesis::PutRecordsEntry;
+use aws::kinesis::{PutRecordsEntry, Segment};
 use kcl::{Batch, CheckpointError, Checkpointer, ProcessorError, RecordProcessor, ShardContext};
 use local::{Fault, FaultAction, LocalOptions};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -327,7 +327,7 @@ async fn a_checkpoint_inside_an_aggregate_goes_on_inside_it() {
     let entry = PutRecordsEntry {
         partition_key: "a",
         explicit_hash_key: None,
-        data: &[&data],
+        data: &[Segment::Shared(data.clone())],
     };
     client.put_records(STREAM, &[entry]).await.unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -361,7 +361,11 @@ async fn reading_far_behind_stays_within_the_limits_of_a_shard_and_of_memory() {
     let mut refused = 0;
     for n in 0..400u32 {
         let key = format!("k{n}");
-        let data = [key.as_bytes(), b"|".as_slice(), payload.as_slice()];
+        let data = [
+            key.as_bytes().into(),
+            b"|".into(),
+            payload.as_slice().into(),
+        ];
         loop {
             let entry = PutRecordsEntry {
                 partition_key: &key,
@@ -515,7 +519,7 @@ async fn a_stuck_shard_does_not_take_the_memory_of_the_others() {
         let entry = PutRecordsEntry {
             partition_key: "k",
             explicit_hash_key: Some(&hash_key),
-            data: &[&payload],
+            data: &[payload.as_slice().into()],
         };
         client.put_records(STREAM, &[entry]).await.unwrap();
     }

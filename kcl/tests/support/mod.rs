@@ -303,7 +303,7 @@ pub(crate) async fn put(config: &aws::Config, numbers: std::ops::Range<u32>) {
     let client = aws::kinesis::Client::new(config);
     let keys: Vec<String> = numbers.map(|n| format!("r{n}")).collect();
     for keys in keys.chunks(500) {
-        let data: Vec<[&[u8]; 1]> = keys.iter().map(|k| [k.as_bytes()]).collect();
+        let data: Vec<_> = keys.iter().map(|k| [k.as_bytes().into()]).collect();
         let entries: Vec<PutRecordsEntry<'_>> = keys
             .iter()
             .zip(&data)
