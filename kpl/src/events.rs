@@ -50,6 +50,7 @@ pub enum ProducerEvent {
         records: u64,
     },
     /// The spool holds as much as it may (`SpoolMaxBytes`): puts wait until records have their outcome.
+    /// Told once until it is a quarter emptier.
     SpoolFull {
         /// What it holds, in bytes.
         bytes: u64,

@@ -54,7 +54,7 @@ impl Spool {
             options,
             requests,
             waiting: VecDeque::new(),
-            waits: false,
+            full: false,
             sync_at: None,
             mark_at: None,
             told,
@@ -119,8 +119,8 @@ struct Writer<T> {
     requests: mpsc::UnboundedReceiver<Request>,
     /// For which there was no room, in the order of their coming.
     waiting: VecDeque<Append>,
-    /// Some wait for room.
-    waits: bool,
+    /// It was told that the spool is full, and has not become much emptier since.
+    full: bool,
     sync_at: Option<Instant>,
     mark_at: Option<Instant>,
     told: T,
@@ -170,7 +170,6 @@ impl<T: Fn(ProducerEvent) + Send> Writer<T> {
             return false;
         };
         let sync = self.options.sync;
-        let waited = self.waits;
         let done = tokio::task::spawn_blocking(move || {
             let done = work.carry_out(&mut log, sync);
             (log, done)
@@ -178,9 +177,10 @@ impl<T: Fn(ProducerEvent) + Send> Writer<T> {
         let Ok((log, done)) = done.await else {
             return false;
         };
-        self.waits = !done.waiting.is_empty();
-        if self.waits && !waited {
-            (self.told)(ProducerEvent::SpoolFull { bytes: log.bytes() });
+        let bytes = log.bytes();
+        self.full &= bytes > self.options.max_bytes / 4 * 3;
+        if !done.waiting.is_empty() && !std::mem::replace(&mut self.full, true) {
+            (self.told)(ProducerEvent::SpoolFull { bytes });
         }
         if let Some(error) = done.failed {
             let message = error.to_string();
