@@ -207,6 +207,17 @@ async fn get_iterator(config: &Config) -> Error {
         .unwrap_err()
 }
 
+/// What was asked for cannot have happened.
+fn no_connection(error: &Error) {
+    let source = match error {
+        Error::Transport { source, .. } => Some(source),
+        _ => None,
+    };
+    let connect = matches!(source, Some(TransportError::Connect(_)));
+    assert!(connect, "{error}");
+    assert!(!error.may_have_taken_effect());
+}
+
 /// The kernel takes the connection, and nobody answers the first message of TLS.
 #[tokio::test]
 async fn a_connection_must_stand_in_time() {
@@ -217,18 +228,7 @@ async fn a_connection_must_stand_in_time() {
         .retry(RetryPolicy::none())
         .load()
         .unwrap();
-    let error = get_iterator(&config).await;
-    assert!(
-        matches!(
-            &error,
-            Error::Transport {
-                source: TransportError::Connect(_),
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(!error.may_have_taken_effect());
+    no_connection(&get_iterator(&config).await);
 }
 
 #[tokio::test]
@@ -236,9 +236,13 @@ async fn why_there_is_no_connection_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let config = builder().endpoint_url(url).retry(RetryPolicy::none());
-    let error = get_iterator(&config.load().unwrap()).await.to_string();
-    assert!(error.to_lowercase().contains("refused"), "{error}");
+    let config = builder().endpoint_url(&url).retry(RetryPolicy::none());
+    let error = get_iterator(&config.load().unwrap()).await;
+    no_connection(&error);
+    assert!(error.is_retryable());
+    let text = error.to_string();
+    assert!(text.contains(&url), "{text}");
+    assert!(text.to_lowercase().contains("refused"), "{text}");
 }
 
 fn in_process(status: Option<u16>, timeouts: Timeouts) -> (Config, Arc<AtomicUsize>) {

@@ -1,7 +1,6 @@
 //! The official SDK's chain as the source of credentials: it reads the process' own environment and files,
 //! so that each case is a process of its own, this program once more.
 
-#![cfg(feature = "aws-config")]
 #![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
 use aws::credentials::OfficialChain;

@@ -423,26 +423,6 @@ async fn a_call_ends_in_time_whatever_an_attempt_may_take() {
     assert!(error.to_string().contains("150ms"), "{error}");
 }
 
-#[tokio::test]
-async fn nobody_listening_is_no_connection() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let error = get_iterator(&config(&url)).await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            Error::Transport {
-                source: TransportError::Connect(_),
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(!error.may_have_taken_effect() && error.is_retryable());
-    assert!(error.to_string().contains(&url), "{error}");
-}
-
 #[test]
 fn a_missing_region_lists_the_places_looked_at() {
     let env = Environment::fixed([("HOME", "/nonexistent")]);
