@@ -1,7 +1,5 @@
 //! The other ways to put, and what can be asked of a producer, in process on a paused clock.
 
-#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
-
 mod support;
 
 use futures::{FutureExt, SinkExt, stream};

@@ -17,8 +17,7 @@ const HOT: u128 = 1;
 const COLD: u128 = u128::MAX;
 
 fn stream() -> Local {
-    let local = orders(Limits::On, 4);
-    local
+    orders(Limits::On, 4)
 }
 
 async fn small(local: &Local) -> Producer {

@@ -50,12 +50,6 @@
 //! | AUTO to keys: one keyless record fails all its neighbours until the next refresh, whatever the interval | `a_switch_from_auto_under_load_fails_keyless_records_alone_and_no_neighbour`, with both intervals |
 //! | A wrong default stalls everything until the first refresh | `a_default_that_is_wrong_stalls_nobody` |
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test's helper may stop the test"
-)]
-
 mod support;
 
 use aggregation::{Deaggregated, deaggregate};

@@ -20,11 +20,8 @@ use tokio::time::sleep;
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 fn stream(shards: u32) -> Local {
-    let local = orders(Limits::Off, shards);
-    local
+    orders(Limits::Off, shards)
 }
-
-/// Each entry is refused.
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

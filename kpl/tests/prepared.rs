@@ -1,7 +1,5 @@
 //! What is done to records before they are put: serializers, the Glue header, compression.
 
-#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
-
 mod support;
 
 use kpl::{
@@ -13,8 +11,7 @@ use std::time::Duration;
 use support::{orders, producer, readable};
 
 fn stream() -> Local {
-    let local = orders(Limits::Off, 2);
-    local
+    orders(Limits::Off, 2)
 }
 
 /// Says where the record goes, and refuses what is empty.

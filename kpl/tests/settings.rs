@@ -18,8 +18,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn stream() -> Local {
-    let local = orders(Limits::Off, 1);
-    local
+    orders(Limits::Off, 1)
 }
 
 /// How long the first record of a producer waits for others.

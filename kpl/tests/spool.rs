@@ -1,10 +1,6 @@
 //! Records that are admitted outlive the producer: what has no outcome is sent by the next one.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helper may stop the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
 mod support;
 
