@@ -306,6 +306,36 @@ async fn callers_are_numbered_in_their_order() {
     ));
 }
 
+/// What is due while the disk is busy is done next, however many callers come.
+#[tokio::test(start_paused = true)]
+async fn a_spool_that_is_never_idle_is_marked_and_flushed_in_time() {
+    let interval = Duration::from_millis(5);
+    for sync in [SpoolSync::Never, SpoolSync::Every(interval)] {
+        let directory = TempDir::new().unwrap();
+        let options = SpoolOptions {
+            sync,
+            mark_every: interval,
+            ..small(directory.path())
+        };
+        let (spool, task) = start(options);
+        let mut marks = 0;
+        for n in 0..50 {
+            let mut put = std::pin::pin!(put(&spool, encoded(n..n + 1), 1));
+            assert!(futures::poll!(&mut put).is_pending());
+            tokio::task::yield_now().await;
+            // The disk is at work.
+            tokio::time::advance(interval).await;
+            assert_eq!(put.await.unwrap(), n);
+            spool.resolved(once(n..n + 1).collect());
+            let mark = directory.path().join("mark");
+            marks += u32::from(fs::remove_file(mark).is_ok());
+        }
+        assert!(marks > 10, "{marks} marks in 50 intervals");
+        spool.close();
+        task.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_has_spooled_nothing() {
     let directory = TempDir::new().unwrap();

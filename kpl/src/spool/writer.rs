@@ -6,6 +6,7 @@ use crate::events::ProducerEvent;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -170,6 +171,7 @@ impl<T: Fn(ProducerEvent) + Send> Writer<T> {
             return false;
         };
         let sync = self.options.sync;
+        let (synced, marked) = (work.sync, work.mark);
         let done = tokio::task::spawn_blocking(move || {
             let done = work.carry_out(&mut log, sync);
             (log, done)
@@ -189,18 +191,20 @@ impl<T: Fn(ProducerEvent) + Send> Writer<T> {
         self.waiting = done.waiting;
         let now = Instant::now();
         if let SpoolSync::Every(delay) = sync {
-            self.sync_at = log
-                .is_unsynced()
-                .then(|| self.sync_at.filter(|at| *at > now).unwrap_or(now + delay));
+            let before = self.sync_at.filter(|_| !synced);
+            self.sync_at = due(before, log.is_unsynced(), now, delay);
         }
-        self.mark_at = log.is_unmarked().then(|| {
-            self.mark_at
-                .filter(|at| *at > now)
-                .unwrap_or(now + self.options.mark_every)
-        });
+        let before = self.mark_at.filter(|_| !marked);
+        self.mark_at = due(before, log.is_unmarked(), now, self.options.mark_every);
         self.log = Some(log);
         true
     }
+}
+
+/// When something is to be done, if it is `needed`: when that was said `before`, also where that has come
+/// while the disk was busy.
+fn due(before: Option<Instant>, needed: bool, now: Instant, every: Duration) -> Option<Instant> {
+    needed.then(|| before.unwrap_or_else(|| now + every))
 }
 
 /// What became of it.
