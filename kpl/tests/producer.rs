@@ -9,6 +9,7 @@ use kpl::{BuildError, DeliveryError, Producer, PutAllReason, PutError, Record};
 use local::{Fault, FaultAction, Limits};
 use runtime::Metrics;
 use runtime::metrics::Reading;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use support::{
     config, endpoint, error, looks_like_an_aggregate, ms, orders, place, producer, put_one,
@@ -398,42 +399,53 @@ async fn a_record_that_cannot_be_sent_expires_and_never_before_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_away_for_a_minute_costs_nothing_but_time() {
-    let local = orders(Limits::Off, 4);
-    let producer = producer(&local)
-        .record_ttl(Duration::from_secs(300))
-        .max_buffered_records(100)
-        .max_buffered_per_shard(100)
-        .build()
-        .await
-        .unwrap();
-    let away = local.faults().add(Fault::every("*", FaultAction::Refuse));
-    let putting = {
-        let producer = producer.clone();
-        tokio::spawn(async move {
-            let mut receipts = Vec::new();
-            for n in 0..1_000 {
-                receipts.push(
-                    producer
-                        .put(Record::new(format!("key-{n}"), n.to_string()))
-                        .await
-                        .unwrap(),
-                );
-            }
-            receipts
-        })
-    };
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    let stats = producer.stats();
-    assert_eq!(
-        (stats.outstanding_records, stats.waiting, stats.failed),
-        (100, 1, 0)
-    );
-    assert!(stats.requests < 60, "no storm: {}", stats.requests);
-    local.faults().remove(away);
-    for receipt in putting.await.unwrap() {
-        receipt.await.unwrap();
+    // Nothing is taken, or nothing is ever answered.
+    let silent = FaultAction::Delay(Duration::from_secs(3_600));
+    for action in [FaultAction::Refuse, silent] {
+        let local = orders(Limits::Off, 4);
+        let producer = producer(&local)
+            .record_ttl(Duration::from_secs(300))
+            .max_buffered_bytes(2 << 20)
+            .max_buffered_per_shard(100)
+            .build()
+            .await
+            .unwrap();
+        let away = local.faults().add(Fault::every("*", action));
+        let putting = {
+            let producer = producer.clone();
+            tokio::spawn(async move {
+                let mut receipts = Vec::new();
+                for n in 0..1_000 {
+                    let record = Record::new(format!("key-{n}"), format!("{n:09}").repeat(1_000));
+                    receipts.push(producer.put(record).await.unwrap());
+                }
+                receipts
+            })
+        };
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(60) {
+            tokio::time::sleep(ms(100)).await;
+            let held = producer.outstanding().bytes;
+            assert!(held <= 2 << 20 && held > 2_000_000, "{held}");
+        }
+        let stats = producer.stats();
+        assert_eq!((stats.admitted, stats.waiting, stats.failed), (231, 1, 0));
+        assert!(stats.requests < 60, "no storm: {}", stats.requests);
+        local.faults().remove(away);
+        for receipt in putting.await.unwrap() {
+            receipt.await.unwrap();
+        }
+        let read: BTreeSet<Bytes> = readable(&local, "orders")
+            .into_values()
+            .map(|r| r.1)
+            .collect();
+        assert_eq!(
+            (read.len(), local.records("orders").len() < 1_000),
+            (1_000, true)
+        );
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(75), "back at once: {took:?}");
     }
-    assert_eq!(readable(&local, "orders").len(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]
