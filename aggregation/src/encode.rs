@@ -141,12 +141,11 @@ impl Aggregate {
     ///
     /// For whoever fills many, one after the other; [`Self::reuse`] makes that free of allocations.
     pub fn take(&mut self) -> FinishedAggregate {
-        let (partition_keys, spans) = self.partition_keys.take();
+        let partition_keys = self.partition_keys.take();
         let (explicit_hash_keys, keys) = self.explicit_hash_keys.take();
         let records = std::mem::take(&mut self.records);
         let memory = AggregateMemory {
             regions: [partition_keys, explicit_hash_keys, records],
-            spans,
             keys,
         };
         let count = std::mem::take(&mut self.count);
@@ -160,10 +159,9 @@ impl Aggregate {
         }
         let AggregateMemory {
             regions: [partition_keys, explicit_hash_keys, records],
-            spans,
             keys,
         } = memory;
-        self.partition_keys.reuse(partition_keys, spans);
+        self.partition_keys.reuse(partition_keys);
         self.explicit_hash_keys.reuse(explicit_hash_keys, keys);
         self.records = records;
     }

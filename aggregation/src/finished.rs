@@ -18,8 +18,6 @@ use crate::wire::{ENVELOPE_SIZE, MAGIC, Reader, Span, tag};
 pub struct FinishedAggregate {
     /// Partition keys, explicit hash keys, records.
     regions: [Bytes; 3],
-    /// Where in the first region each partition key is.
-    spans: Vec<(usize, usize)>,
     explicit_hash_keys: Vec<HashKey>,
     count: usize,
     data_len: usize,
@@ -31,26 +29,22 @@ pub struct FinishedAggregate {
 pub struct AggregateMemory {
     /// Partition keys, explicit hash keys, records.
     pub(crate) regions: [Vec<u8>; 3],
-    /// Where in the first region each partition key is.
-    pub(crate) spans: Vec<(usize, usize)>,
     pub(crate) keys: Vec<HashKey>,
 }
 
 impl AggregateMemory {
-    /// Memory for `bytes` bytes of records; what keys need is allocated as they come.
-    pub fn with_capacity(bytes: usize) -> Self {
+    /// Memory for regions of so many bytes, in the order of [`FinishedAggregate::regions`].
+    pub fn with_capacities(regions: [usize; 3]) -> Self {
         Self {
-            regions: [Vec::new(), Vec::new(), Vec::with_capacity(bytes)],
-            ..Self::default()
+            regions: regions.map(Vec::with_capacity),
+            keys: Vec::new(),
         }
     }
 
     /// How many bytes it takes.
     pub fn size(&self) -> usize {
         let regions: usize = self.regions.iter().map(Vec::capacity).sum();
-        regions
-            + self.spans.capacity() * size_of::<(usize, usize)>()
-            + self.keys.capacity() * size_of::<HashKey>()
+        regions + self.keys.capacity() * size_of::<HashKey>()
     }
 }
 
@@ -64,14 +58,9 @@ impl fmt::Debug for AggregateMemory {
 
 impl FinishedAggregate {
     pub(crate) fn new(memory: AggregateMemory, count: usize, data_len: usize) -> Self {
-        let AggregateMemory {
-            regions,
-            spans,
-            keys,
-        } = memory;
+        let AggregateMemory { regions, keys } = memory;
         FinishedAggregate {
             regions: regions.map(Bytes::from),
-            spans,
             explicit_hash_keys: keys,
             count,
             data_len,
@@ -83,11 +72,9 @@ impl FinishedAggregate {
     pub fn into_memory(self) -> AggregateMemory {
         let Self {
             regions,
-            mut spans,
             explicit_hash_keys: mut keys,
             ..
         } = self;
-        spans.clear();
         keys.clear();
         AggregateMemory {
             regions: regions.map(|region| {
@@ -96,7 +83,6 @@ impl FinishedAggregate {
                 region.clear();
                 region.into()
             }),
-            spans,
             keys,
         }
     }
@@ -179,6 +165,7 @@ impl FinishedAggregate {
     pub fn records(&self) -> AggregatedRecords<'_> {
         AggregatedRecords {
             aggregate: self,
+            keys: Keys::of(&self.regions),
             at: 0,
             left: self.count,
         }
@@ -209,12 +196,6 @@ impl FinishedAggregate {
     fn body(&self) -> [&[u8]; 3] {
         let [partition_keys, explicit_hash_keys, records] = &self.regions;
         [partition_keys, explicit_hash_keys, records]
-    }
-
-    fn partition_key(&self, index: u32) -> Option<&str> {
-        let (start, end) = *self.spans.get(usize::try_from(index).ok()?)?;
-        let [partition_keys, ..] = &self.regions;
-        std::str::from_utf8(partition_keys.get(start..end)?).ok()
     }
 }
 
@@ -265,23 +246,69 @@ impl fmt::Debug for AggregatedRecord<'_> {
 #[derive(Clone, Debug)]
 pub struct AggregatedRecords<'a> {
     aggregate: &'a FinishedAggregate,
-    /// Where in the region of records the next one starts.
+    keys: Keys<'a>,
+    /// Where the next record starts in its region.
     at: usize,
     left: usize,
+}
+
+/// The partition keys as far as they are known: a key stands in the table in the order of the first
+/// records that have it.
+#[derive(Clone, Debug)]
+struct Keys<'a> {
+    region: &'a [u8],
+    /// Where the next one starts in the region.
+    at: usize,
+    first: Option<&'a str>,
+    others: Vec<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    fn of([partition_keys, ..]: &'a [Bytes; 3]) -> Self {
+        let mut keys = Self {
+            region: partition_keys,
+            at: 0,
+            first: None,
+            others: Vec::new(),
+        };
+        keys.first = keys.read();
+        keys
+    }
+
+    fn get(&mut self, index: u32) -> Option<&'a str> {
+        let Some(other) = usize::try_from(index).ok()?.checked_sub(1) else {
+            return self.first;
+        };
+        while self.others.len() <= other {
+            let next = self.read()?;
+            self.others.push(next);
+        }
+        self.others.get(other).copied()
+    }
+
+    fn read(&mut self) -> Option<&'a str> {
+        let (mut reader, rest) = field_at(self.region, self.at, tag::TABLE_PARTITION_KEY)?;
+        let text = reader.bytes().ok()?;
+        self.at += text.range().end;
+        std::str::from_utf8(text.of(rest)).ok()
+    }
+}
+
+/// What reads the field at this place, and the bytes from there on: a window, so that spans in it are
+/// small in any aggregate.
+fn field_at(region: &[u8], at: usize, tag: u8) -> Option<(Reader<'_>, &[u8])> {
+    let rest = region.get(at..)?;
+    let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+    let mut reader = Reader::new(rest, Span { start: 0, end });
+    let found = reader.tag().ok()?;
+    (found == Some(u32::from(tag))).then_some((reader, rest))
 }
 
 impl<'a> AggregatedRecords<'a> {
     /// Reads the region that `Aggregate` wrote.
     fn read(&mut self) -> Option<AggregatedRecord<'a>> {
         let [_, _, records] = &self.aggregate.regions;
-        // A window that starts at the record, so that spans in it are small in any aggregate.
-        let rest = records.get(self.at..)?;
-        let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let mut reader = Reader::new(rest, Span { start: 0, end });
-        reader
-            .tag()
-            .ok()?
-            .filter(|found| *found == u32::from(tag::RECORD))?;
+        let (mut reader, rest) = field_at(records, self.at, tag::RECORD)?;
         let message = reader.bytes().ok()?;
         let mut tags = Vec::new();
         let record = RawRecord::parse(reader.message(message), &mut tags).ok()?;
@@ -304,7 +331,7 @@ impl<'a> AggregatedRecords<'a> {
             Some((text(tag.key)?, value))
         };
         Some(AggregatedRecord {
-            partition_key: self.aggregate.partition_key(record.partition_key)?,
+            partition_key: self.keys.get(record.partition_key)?,
             explicit_hash_key,
             data: rest.get(record.data.range())?,
             tags: tags.iter().map(tag).collect::<Option<_>>()?,

@@ -6,7 +6,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::hash::HashKey;
-use crate::wire::{bytes_field_len, put_bytes, tag};
+use crate::wire::{Span, bytes_field_len, put_bytes, tag};
 
 /// Where a key is in its table, or will be.
 #[derive(Copy, Clone, Debug)]
@@ -34,33 +34,41 @@ impl Place {
 #[derive(Clone, Default)]
 pub(crate) struct PartitionKeys {
     bytes: Vec<u8>,
-    /// Where in `bytes` the text of each key is.
-    spans: Vec<(usize, usize)>,
-    index: HashTable<usize>,
+    count: usize,
+    index: HashTable<Known>,
     hasher: DefaultHashBuilder,
-    /// The key used last; a run of equal keys never gets to the hash table.
-    last: usize,
+    /// The newest key, with its hash: the next record often has the same.
+    last: Option<(u64, Known)>,
+}
+
+/// Where in the region a key's text is, and its number.
+#[derive(Clone, Copy)]
+struct Known {
+    start: u32,
+    end: u32,
+    index: u32,
 }
 
 impl PartitionKeys {
     pub(crate) fn len(&self) -> usize {
-        self.spans.len()
+        self.count
     }
 
+    /// Bytes of the region.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
     }
 
     pub(crate) fn find(&self, key: &str) -> Place {
-        if text(&self.bytes, &self.spans, self.last) == Some(key.as_bytes()) {
-            return Place::Known(self.last);
-        }
         let hash = self.hasher.hash_one(key.as_bytes());
-        let found = self.index.find(hash, |index| {
-            text(&self.bytes, &self.spans, *index) == Some(key.as_bytes())
-        });
-        match found {
-            Some(index) => Place::Known(*index),
+        let same = |known: &Known| text(&self.bytes, *known) == key.as_bytes();
+        // The hash first: the text may have left the CPU's cache long ago.
+        let found = match &self.last {
+            Some((last, known)) if *last == hash && same(known) => Some(known),
+            _ => self.index.find(hash, same),
+        };
+        match found.and_then(|known| usize::try_from(known.index).ok()) {
+            Some(index) => Place::Known(index),
             None => Place::New {
                 hash,
                 size: bytes_field_len(key.len()),
@@ -68,51 +76,48 @@ impl PartitionKeys {
         }
     }
 
-    /// Takes the answer of [`find`](Self::find) for the same key; gives its index.
     pub(crate) fn enter(&mut self, key: &str, place: Place) -> usize {
-        self.last = match place {
-            Place::Known(index) => index,
-            Place::New { hash, .. } => {
-                let index = self.spans.len();
-                put_bytes(&mut self.bytes, tag::TABLE_PARTITION_KEY, key.as_bytes());
-                self.spans
-                    .push((self.bytes.len() - key.len(), self.bytes.len()));
-                let Self {
-                    bytes,
-                    spans,
-                    hasher,
-                    ..
-                } = self;
-                self.index.insert_unique(hash, index, |index| {
-                    hasher.hash_one(text(bytes, spans, *index).unwrap_or_default())
-                });
-                index
-            }
+        let hash = match place {
+            Place::Known(index) => return index,
+            Place::New { hash, .. } => hash,
         };
-        self.last
+        let number = self.count;
+        self.count += 1;
+        put_bytes(&mut self.bytes, tag::TABLE_PARTITION_KEY, key.as_bytes());
+        let end = self.bytes.len();
+        // A key beyond 4 GiB is not found again, and costs its bytes once more.
+        if let (Ok(start), Ok(end), Ok(index)) = (
+            u32::try_from(end - key.len()),
+            u32::try_from(end),
+            u32::try_from(number),
+        ) {
+            let known = Known { start, end, index };
+            let Self { bytes, hasher, .. } = self;
+            self.index
+                .insert_unique(hash, known, |known| hasher.hash_one(text(bytes, *known)));
+            self.last = Some((hash, known));
+        }
+        number
     }
 
-    /// The region, and where each key's text is in it.
-    /// Gives the region and the spans of the keys in it. The table is empty then; its index keeps its memory.
-    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<(usize, usize)>) {
+    /// Gives the region. The table is empty then; its index keeps its memory.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         self.index.clear();
-        self.last = 0;
-        (
-            std::mem::take(&mut self.bytes),
-            std::mem::take(&mut self.spans),
-        )
+        self.last = None;
+        self.count = 0;
+        std::mem::take(&mut self.bytes)
     }
 
     /// Gives an empty table memory to grow in.
-    pub(crate) fn reuse(&mut self, bytes: Vec<u8>, spans: Vec<(usize, usize)>) {
-        debug_assert!(self.spans.is_empty() && bytes.is_empty() && spans.is_empty());
-        (self.bytes, self.spans) = (bytes, spans);
+    pub(crate) fn reuse(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.count == 0 && bytes.is_empty());
+        self.bytes = bytes;
     }
 }
 
-fn text<'a>(bytes: &'a [u8], spans: &[(usize, usize)], index: usize) -> Option<&'a [u8]> {
-    let (start, end) = *spans.get(index)?;
-    bytes.get(start..end)
+fn text(bytes: &[u8], known: Known) -> &[u8] {
+    let Known { start, end, .. } = known;
+    Span { start, end }.of(bytes)
 }
 
 /// Explicit hash keys in final bytes. They are looked up as numbers.

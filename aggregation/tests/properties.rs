@@ -239,7 +239,7 @@ proptest! {
             }
             // Where there are records, memory is not wanted.
             if !records.is_empty() {
-                aggregate.reuse(AggregateMemory::with_capacity(10));
+                aggregate.reuse(AggregateMemory::with_capacities([10; 3]));
             }
             let finished = aggregate.take();
             prop_assert_eq!((aggregate.len(), aggregate.size(), aggregate.data_len()), (0, 0, 0));

@@ -10,6 +10,7 @@ use minicbor::data::{Tag, Type};
 use minicbor::decode::{Decoder, Error};
 use runtime::time::{epoch_millis, from_epoch_millis};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// From this size on, in bytes, what is shared is not copied: a piece of its own costs about as much as
@@ -198,6 +199,10 @@ impl encoding::Reader for Reader<'_> {
 
     fn text(&mut self) -> Read<String> {
         self.text_view().map(Cow::into_owned)
+    }
+
+    fn shared_text(&mut self, known: Option<&Arc<str>>) -> Read<Arc<str>> {
+        Ok(encoding::shared(&self.text_view()?, known))
     }
 
     /// A byte string as a view into the body; one that was sent in pieces is joined.

@@ -5,6 +5,7 @@ use crate::kinesis::Segment;
 use crate::transport::RequestBody;
 use crate::{cbor, json};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// How requests to Kinesis and its answers are written. The service speaks both; the values are the
@@ -39,6 +40,14 @@ impl Encoding {
     }
 }
 
+/// The text, without another copy if it is `known`.
+pub(crate) fn shared(text: &str, known: Option<&Arc<str>>) -> Arc<str> {
+    match known {
+        Some(known) if **known == *text => Arc::clone(known),
+        _ => text.into(),
+    }
+}
+
 pub(crate) type Read<T> = Result<T, Undecodable>;
 
 /// What can be read in every encoding.
@@ -54,6 +63,8 @@ pub(crate) trait Reader: Sized {
     fn array<T>(&mut self, item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>>;
     fn skip(&mut self) -> Read<()>;
     fn text(&mut self) -> Read<String>;
+    /// A text that is shared; `known`, if it is the same.
+    fn shared_text(&mut self, known: Option<&Arc<str>>) -> Read<Arc<str>>;
     /// Reads a `null`, if one is next.
     fn null(&mut self) -> Read<bool>;
     fn optional_text(&mut self) -> Read<Option<String>> {

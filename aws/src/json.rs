@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Number};
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A map or an array that is not yet closed.
@@ -266,6 +267,10 @@ impl encoding::Reader for Reader<'_> {
 
     fn text(&mut self) -> Read<String> {
         self.text_view().map(Cow::into_owned)
+    }
+
+    fn shared_text(&mut self, known: Option<&Arc<str>>) -> Read<Arc<str>> {
+        Ok(encoding::shared(&self.text_view()?, known))
     }
 
     fn bytes(&mut self) -> Read<Bytes> {

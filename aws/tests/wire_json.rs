@@ -131,8 +131,8 @@ async fn operations_on_records() {
     let output = kinesis.put_records("s", &entries).await.unwrap();
     assert_eq!(output.failed_record_count, 1);
     let stored = PutRecordsResult::Stored {
-        shard_id: "a".to_owned(),
-        sequence_number: "49".to_owned(),
+        shard_id: "a".into(),
+        sequence_number: "49".into(),
     };
     let refused = PutRecordsResult::Refused {
         code: "ProvisionedThroughputExceededException".to_owned(),

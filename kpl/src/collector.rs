@@ -200,12 +200,10 @@ impl<T: Item> Collector<T> {
 
     /// Takes a Kinesis record in for a shard.
     pub(crate) fn add(&mut self, shard: &Arc<str>, item: T, now: Instant) {
-        self.next_id += 1;
-        let id = self.next_id;
         self.count += 1;
         self.size += item.size();
         let queue = self.queue_of(shard, now);
-        self.with(queue, now, false, |queue| queue.add(item, id));
+        self.with(queue, now, false, |queue| queue.add(item));
     }
 
     /// Everything queued is to be sent now.

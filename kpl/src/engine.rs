@@ -78,8 +78,8 @@ pub(crate) struct Engine {
 /// A Kinesis record that was stored in another shard than the map foretold.
 struct Misplaced {
     sealed: Sealed,
-    shard: String,
-    sequence_number: String,
+    shard: Arc<str>,
+    sequence_number: Arc<str>,
     started: Instant,
     ended: Instant,
 }
@@ -88,7 +88,7 @@ struct Misplaced {
 struct Evidence {
     at: Instant,
     key: HashKey,
-    shard: String,
+    shard: Arc<str>,
 }
 
 /// Resolves what is left when the engine ends, by itself or with its runtime.
@@ -208,7 +208,7 @@ impl Engine {
                 self.look_again(now);
             }
             Event::Sealed(sealed) => {
-                self.enqueue(*sealed, now);
+                self.enqueue(sealed, now);
                 self.look_again(now);
             }
             Event::Flush => self.flush(now),

@@ -6,7 +6,7 @@ use crate::deadlines::LaneKey;
 use crate::order::Turn;
 use crate::outcome::Span;
 use crate::record::Record;
-use crate::sealed::Sealed;
+use crate::sealed::{KinesisRecord, Sealed};
 use crate::settings::{Options, RECORD_LIMIT};
 use crate::slot::Slot;
 use crate::stats::Ledger;
@@ -14,6 +14,7 @@ use crate::sync::{Mutex, MutexGuard};
 use aggregation::{
     Aggregate, HashKey, HashRange, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef,
 };
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -118,8 +119,8 @@ struct State {
     /// What the open aggregate holds; empty without one.
     aggregate: Aggregate,
     filling: Option<Filling>,
-    /// Bytes of the last aggregate: the next one starts with as much room.
-    last_size: usize,
+    /// Bytes of the last aggregate's regions: the next one starts with as much room.
+    last_sizes: [usize; 3],
     /// Of the next record that is identified here; the lane is a series.
     number: u64,
     /// How many aggregates were closed.
@@ -184,7 +185,7 @@ impl Lane {
             stage: Stage::Open,
             aggregate: Aggregate::new(),
             filling: None,
-            last_size: 0,
+            last_sizes: [0; 3],
             number: 0,
             closed: 0,
         };
@@ -287,13 +288,13 @@ impl State {
     fn seal(&mut self, lane: &Lane, now: Instant) -> Option<Sealed> {
         let filling = self.filling.take()?;
         let content = self.aggregate.take();
-        self.last_size = content.len();
+        self.last_sizes = content.regions().each_ref().map(Bytes::len);
         let due = if lane.rules.aggregation {
             filling.deadline.min(later(now, lane.rules.hurry))
         } else {
             filling.deadline
         };
-        let mut sealed = Sealed::new(
+        let mut sealed = KinesisRecord::new(
             content,
             filling.claims,
             filling.span,
@@ -386,7 +387,7 @@ impl Append<'_> {
         }
         let full = self.state.seal(self.lane, self.now);
         self.effects.sealed.extend(full);
-        let memory = self.lane.ledger.shelf.take(self.state.last_size);
+        let memory = self.lane.ledger.shelf.take(self.state.last_sizes);
         self.state.aggregate.reuse(memory);
         let filling = Filling {
             identity: IdentityWriter::default(),

@@ -2,7 +2,7 @@
 
 use crate::claims::{Claim, Claims};
 use crate::outcome::Span;
-use crate::sealed::Sealed;
+use crate::sealed::{KinesisRecord, Sealed};
 use crate::stats::Ledger;
 use aggregation::{Aggregate, HashKey, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Refill {
 
     pub(crate) fn seal(self, shard: &Arc<str>, wrap: bool, due: Instant) -> Sealed {
         let shard = Arc::clone(shard);
-        let mut sealed = Sealed::new(
+        let mut sealed = KinesisRecord::new(
             self.aggregate.finish(),
             self.claims,
             self.span,

@@ -15,8 +15,11 @@ use tokio::time::Instant;
 
 const NOTHING: Segment<'static> = Segment::Borrowed(&[]);
 
+/// Moved from hand to hand: in a box.
+pub(crate) type Sealed = Box<KinesisRecord>;
+
 #[derive(Debug)]
-pub(crate) struct Sealed {
+pub(crate) struct KinesisRecord {
     pub(crate) content: FinishedAggregate,
     pub(crate) claims: Claims,
     pub(crate) span: Span,
@@ -48,7 +51,7 @@ pub(crate) struct Sealed {
     since: Instant,
 }
 
-impl Sealed {
+impl KinesisRecord {
     pub(crate) fn new(
         content: FinishedAggregate,
         claims: Claims,
@@ -56,14 +59,14 @@ impl Sealed {
         shard: Arc<str>,
         wrap: bool,
         due: Instant,
-    ) -> Self {
+    ) -> Sealed {
         let alone = |record: &UserRecordRef<'_>| !(wrap && looks_like_aggregate(record.data));
         let (aggregated, size) = match content.single().filter(alone) {
             Some(record) => (false, record.data.len() + record.partition_key.len()),
             None => (true, content.len() + AGGREGATE_PARTITION_KEY.len()),
         };
         let oldest = claims.oldest().unwrap_or(due);
-        Self {
+        Box::new(Self {
             newest: claims.newest().unwrap_or(due),
             content,
             claims,
@@ -81,7 +84,7 @@ impl Sealed {
             attempts: Attempts::default(),
             oldest,
             since: oldest,
-        }
+        })
     }
 
     /// Compresses the aggregate, unless it is or it would not become smaller.

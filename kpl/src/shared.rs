@@ -34,7 +34,7 @@ pub(crate) enum Event {
     /// A lane has a new or a sooner deadline.
     Deadline(Arc<Lane>, Instant),
     /// To be sent.
-    Sealed(Box<Sealed>),
+    Sealed(Sealed),
     /// Everything at hand is to be sent now.
     Flush,
     /// No more records will come.
@@ -276,7 +276,7 @@ impl Shared {
                 }
                 sealed
             };
-            self.tell(Event::Sealed(Box::new(sealed)));
+            self.tell(Event::Sealed(sealed));
         }
         if let Some(deadline) = effects.deadline {
             self.tell(Event::Deadline(Arc::clone(lane), deadline));

@@ -24,12 +24,13 @@ struct Kept {
 }
 
 impl Shelf {
-    /// Memory for an aggregate that will have about so many bytes.
-    pub(crate) fn take(&self, bytes: usize) -> AggregateMemory {
+    /// Memory for an aggregate whose regions will have about so many bytes.
+    pub(crate) fn take(&self, regions: [usize; 3]) -> AggregateMemory {
+        let bytes: usize = regions.iter().sum();
         let mut kept = self.0.lock();
         let Some(piece) = kept.pieces.pop() else {
             drop(kept);
-            return AggregateMemory::with_capacity(bytes);
+            return AggregateMemory::with_capacities(regions);
         };
         kept.bytes -= piece.size();
         drop(kept);
@@ -38,7 +39,7 @@ impl Shelf {
         if fits {
             piece
         } else {
-            AggregateMemory::with_capacity(bytes)
+            AggregateMemory::with_capacities(regions)
         }
     }
 
@@ -91,11 +92,11 @@ mod tests {
     fn what_fits_is_used_again_and_what_does_not_is_let_go() {
         let shelf = Shelf::default();
         shelf.give(sent(50_000));
-        assert!(shelf.take(40_000).size() >= 50_000);
+        assert!(shelf.take([0, 0, 40_000]).size() >= 50_000);
         assert_eq!(kept(&shelf).0, 0);
         for wanted in [100, 60_000] {
             shelf.give(sent(50_000));
-            let memory = shelf.take(wanted);
+            let memory = shelf.take([0, 0, wanted]);
             assert_eq!((memory.size(), kept(&shelf).0), (wanted, 0));
         }
     }

@@ -7,6 +7,7 @@ use super::types::{
 use crate::client::Undecodable;
 use crate::encoding::{Answer, Encoding, Read, Reader};
 use bytes::Bytes;
+use std::sync::Arc;
 
 fn required<T>(value: Option<T>, member: &str) -> Read<T> {
     value.ok_or_else(|| Undecodable(format!("{member} is missing")))
@@ -191,7 +192,10 @@ impl Answer for PutRecordsOutput {
         r.map(|r, key| {
             match key {
                 "FailedRecordCount" => failed = r.optional_integer()?,
-                "Records" => records = Some(r.array(PutRecordsResult::read)?),
+                "Records" => {
+                    let mut shard = None;
+                    records = Some(r.array(|r| put_records_result(r, &mut shard))?);
+                }
                 _ => r.skip()?,
             }
             Ok(())
@@ -203,35 +207,40 @@ impl Answer for PutRecordsOutput {
     }
 }
 
-impl Answer for PutRecordsResult {
-    fn read<R: Reader>(r: &mut R) -> Read<Self> {
-        let (mut shard_id, mut sequence_number) = (None, None);
-        let (mut code, mut message) = (None, None);
-        r.map(|r, key| {
-            match key {
-                "ShardId" => shard_id = r.optional_text()?,
-                "SequenceNumber" => sequence_number = r.optional_text()?,
-                "ErrorCode" => code = r.optional_text()?,
-                "ErrorMessage" => message = r.optional_text()?,
-                _ => r.skip()?,
-            }
-            Ok(())
-        })?;
-        match (sequence_number, code) {
-            (Some(sequence_number), None) if !sequence_number.is_empty() => {
-                Ok(PutRecordsResult::Stored {
-                    shard_id: required(shard_id, "ShardId")?,
-                    sequence_number,
-                })
-            }
-            (_, Some(code)) => Ok(PutRecordsResult::Refused {
-                code,
-                message: message.unwrap_or_default(),
-            }),
-            _ => Err(Undecodable(
-                "a result has neither SequenceNumber nor ErrorCode".to_owned(),
-            )),
+/// `shard` is that of the latest record that was stored.
+fn put_records_result<R: Reader>(
+    r: &mut R,
+    shard: &mut Option<Arc<str>>,
+) -> Read<PutRecordsResult> {
+    let (mut shard_id, mut sequence_number) = (None, None);
+    let (mut code, mut message) = (None, None);
+    r.map(|r, key| {
+        match key {
+            "ShardId" if !r.null()? => shard_id = Some(r.shared_text(shard.as_ref())?),
+            "SequenceNumber" if !r.null()? => sequence_number = Some(r.shared_text(None)?),
+            "ErrorCode" => code = r.optional_text()?,
+            "ErrorMessage" => message = r.optional_text()?,
+            "ShardId" | "SequenceNumber" => {}
+            _ => r.skip()?,
         }
+        Ok(())
+    })?;
+    match (sequence_number, code) {
+        (Some(sequence_number), None) if !sequence_number.is_empty() => {
+            let shard_id = required(shard_id, "ShardId")?;
+            *shard = Some(Arc::clone(&shard_id));
+            Ok(PutRecordsResult::Stored {
+                shard_id,
+                sequence_number,
+            })
+        }
+        (_, Some(code)) => Ok(PutRecordsResult::Refused {
+            code,
+            message: message.unwrap_or_default(),
+        }),
+        _ => Err(Undecodable(
+            "a result has neither SequenceNumber nor ErrorCode".to_owned(),
+        )),
     }
 }
 
@@ -354,7 +363,7 @@ mod tests {
             let stored = result(e, &[("ShardId", "shardId-0"), ("SequenceNumber", "49")]);
             assert!(matches!(
                 &put_records(e, &stored, 1).unwrap().records[..],
-                [PutRecordsResult::Stored { shard_id, .. }] if shard_id == "shardId-0"
+                [PutRecordsResult::Stored { shard_id, .. }] if **shard_id == *"shardId-0"
             ));
             assert_eq!(
                 put_records(e, &stored, 2).unwrap_err().0,

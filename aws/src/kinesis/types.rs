@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One entry of a `PutRecords` request. The record's data is given in segments, that need not lie
@@ -72,10 +73,10 @@ pub struct PutRecordsOutput {
 pub enum PutRecordsResult {
     /// Stored.
     Stored {
-        /// The shard that holds it.
-        shard_id: String,
+        /// The shard that holds it. Results of one answer share it with their neighbours.
+        shard_id: Arc<str>,
         /// Its sequence number there.
-        sequence_number: String,
+        sequence_number: Arc<str>,
     },
     /// Refused; it may be sent again.
     Refused {

@@ -85,8 +85,8 @@ async fn said(config: &Config) -> Vec<(&'static str, String)> {
         IteratorPosition::TrimHorizon,
         IteratorPosition::Latest,
         IteratorPosition::AtTimestamp(created),
-        IteratorPosition::AtSequenceNumber(sequence_number.clone()),
-        IteratorPosition::AfterSequenceNumber(sequence_number),
+        IteratorPosition::AtSequenceNumber(sequence_number.to_string()),
+        IteratorPosition::AfterSequenceNumber(sequence_number.to_string()),
     ] {
         let iterator = kinesis.get_shard_iterator("s", first, &position).await;
         said.add("GetShardIterator", &iterator);

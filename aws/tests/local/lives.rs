@@ -45,8 +45,8 @@ pub(crate) async fn stream_life(config: &Config) {
                 shard_id,
                 sequence_number,
             } => {
-                assert_eq!(shard_id, "shardId-000000000000");
-                sequence_number
+                assert_eq!(*shard_id, *"shardId-000000000000");
+                sequence_number.to_string()
             }
             PutRecordsResult::Refused { code, .. } => panic!("{code}"),
         })

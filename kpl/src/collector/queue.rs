@@ -3,14 +3,14 @@
 use super::{Item, SHARD_SHARE};
 use crate::limiter::{Limiter, Rate};
 use crate::rest::Rest;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     /// The oldest first, so that what is tried again goes before what is new.
-    items: BTreeMap<(Instant, u64), T>,
+    items: VecDeque<T>,
     size: usize,
     /// How many shards stand behind it: several where the service chooses among them.
     shards: usize,
@@ -56,7 +56,7 @@ impl Times {
 impl<T: Item> Queue<T> {
     pub(super) fn new(rate: Rate, shards: usize, now: Instant) -> Self {
         Self {
-            items: BTreeMap::new(),
+            items: VecDeque::new(),
             size: 0,
             shards,
             due: None,
@@ -79,14 +79,20 @@ impl<T: Item> Queue<T> {
         SHARD_SHARE.saturating_mul(self.shards)
     }
 
-    pub(super) fn add(&mut self, item: T, id: u64) {
+    pub(super) fn add(&mut self, item: T) {
         self.size += item.size();
         self.due = Some(self.due.map_or(item.due(), |due| due.min(item.due())));
-        self.items.insert((item.oldest(), id), item);
+        // What is new is the youngest, and goes to the end.
+        let older = |queued: &T| queued.oldest() <= item.oldest();
+        let at = match self.items.back() {
+            Some(last) if !older(last) => self.items.partition_point(older),
+            _ => self.items.len(),
+        };
+        self.items.insert(at, item);
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        let (_, item) = self.items.pop_first()?;
+        let item = self.items.pop_front()?;
         self.size -= item.size();
         if self.items.is_empty() {
             self.due = None;
@@ -96,7 +102,7 @@ impl<T: Item> Queue<T> {
 
     /// Bytes of the first.
     pub(super) fn first(&self) -> Option<usize> {
-        self.items.first_key_value().map(|(_, item)| item.size())
+        self.items.front().map(Item::size)
     }
 
     /// What is in it is to be sent now.
@@ -109,13 +115,13 @@ impl<T: Item> Queue<T> {
     }
 
     pub(super) fn into_items(self) -> Vec<T> {
-        self.items.into_values().collect()
+        self.items.into()
     }
 
     /// `None` for an empty queue.
     pub(super) fn times_at(&mut self, now: Instant, ttl: Duration) -> Option<Times> {
-        let ((oldest, _), first) = self.items.first_key_value()?;
-        let expires = oldest.checked_add(ttl);
+        let first = self.items.front()?;
+        let expires = first.oldest().checked_add(ttl);
         let paced = now.checked_add(self.limiter.wait(first.size(), now))?;
         let free = self.rest.until(now).map_or(paced, |until| until.max(paced));
         let ready = match self.due {

@@ -145,12 +145,7 @@ impl Engine {
                     self.shared.ledger.meters.stored(&sealed, ended);
                     if sealed.to_any || *sealed.shard == *shard_id {
                         self.attempted(&mut sealed, started, ended, None);
-                        let shard = if sealed.to_any {
-                            shard_id.into()
-                        } else {
-                            Arc::clone(&sealed.shard)
-                        };
-                        self.deliver(sealed, shard, sequence_number);
+                        self.deliver(sealed, shard_id, sequence_number);
                     } else {
                         let shard = shard_id;
                         self.landed(Misplaced {
@@ -239,14 +234,14 @@ impl Engine {
         &mut self,
         mut sealed: Sealed,
         shard_id: Arc<str>,
-        sequence_number: String,
+        sequence_number: Arc<str>,
     ) {
         self.order.done(&mut sealed);
         let meters = &self.shared.ledger.meters;
         meters.data_put(&shard_id, &sealed.claims, sealed.content.data_len());
         sealed.claims.settle(&Verdict::Delivered {
             shard_id,
-            sequence_number: sequence_number.into(),
+            sequence_number,
             aggregated: sealed.aggregated,
             attempts: Arc::new(sealed.attempts),
         });

@@ -162,7 +162,7 @@ impl Engine {
                 Ok([batch, second])
             }
             Some(_) => match batch.pop() {
-                Some(single) => halve(single, &self.shared, now).map_err(|single| vec![*single]),
+                Some(single) => halve(single, &self.shared, now).map_err(|single| vec![single]),
                 None => Err(batch),
             },
         };
@@ -199,7 +199,7 @@ impl Engine {
                     self.enqueue(half, now);
                 }
             }
-            Err(single) => self.enqueue(*single, now),
+            Err(single) => self.enqueue(single, now),
         }
     }
 
@@ -218,10 +218,10 @@ impl Engine {
 
 /// The first and the second half of a Kinesis record's user records, each a Kinesis record; or the same,
 /// if there is only one.
-fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 2], Box<Sealed>> {
+fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 2], Sealed> {
     let count = sealed.content.record_count();
     if count < 2 {
-        return Err(Box::new(sealed));
+        return Err(sealed);
     }
     let attempts = Arc::new(sealed.attempts);
     let costs: Vec<usize> = sealed

@@ -26,7 +26,7 @@ impl Engine {
         } = &misplaced;
         let asked_since = map.asked >= *ended;
         let key = sealed.span.first;
-        let foretold = map.find(key).1.shard.as_ref() == shard;
+        let foretold = map.find(key).1.shard == *shard;
         let landing = outcome::of_landing(
             sealed.aggregated,
             &sealed.span,
@@ -52,8 +52,7 @@ impl Engine {
             Landing::Delivered => {
                 let Misplaced { started, ended, .. } = misplaced;
                 self.attempted(&mut misplaced.sealed, started, ended, None);
-                let shard = misplaced.shard.into();
-                self.deliver(misplaced.sealed, shard, misplaced.sequence_number);
+                self.deliver(misplaced.sealed, misplaced.shard, misplaced.sequence_number);
             }
             Landing::SendAllAgain => {
                 let sealed = self.wrong_shard(misplaced);

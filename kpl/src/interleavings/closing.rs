@@ -119,7 +119,7 @@ impl Engine {
                     self.settle(sealed);
                 }
             }
-            Event::Sealed(sealed) => self.settle(*sealed),
+            Event::Sealed(sealed) => self.settle(sealed),
             Event::Flush => self.flush(),
             Event::IntakeClosed => {
                 self.draining = true;
