@@ -231,10 +231,12 @@ impl ProducerBuilder {
                 }
             };
             let (spool, writer) = Spool::new(log, options, told);
+            let recovering = spool.recovering();
             drop(shared.ledger.spool.set(spool));
             scope.spawn("spool", writer);
             if !recovered.is_empty() {
-                scope.spawn("recovery", spool::recover(Arc::clone(&shared), recovered));
+                let recovery = spool::recover(Arc::clone(&shared), recovered, recovering);
+                scope.spawn("recovery", recovery);
             }
         }
         let engine = Engine::new(

@@ -72,6 +72,42 @@ async fn what_was_not_delivered_is_sent_by_the_next_producer() {
     );
 }
 
+/// In strict order the records of one life come before those of the next, also those that it had left.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_producer_left_is_sent_before_anything_new() {
+    for strict in [true, false] {
+        let local = orders(Limits::Off, 2);
+        let directory = TempDir::new().unwrap();
+        let build = || {
+            let builder = producer(&local).spool(directory.path());
+            let builder = builder
+                .max_buffered_records(300)
+                .max_buffered_per_shard(100);
+            builder.strict_ordering(strict).build()
+        };
+        let first = build().await.unwrap();
+        let gone = away(&local);
+        first.put_all(records(0..290)).await.unwrap().forget();
+        first.close(Duration::from_secs(1)).await;
+        local.faults().remove(gone);
+        let second = build().await.unwrap();
+        for record in records(290..600) {
+            second.put(record).await.unwrap().forget();
+        }
+        second.close(Duration::from_secs(60)).await;
+        assert_eq!(second.stats().recovered, 290);
+        let mut read: Vec<_> = readable(&local, "orders").into_iter().collect();
+        read.sort_by_key(|((_, number, sub), _)| (number.len(), number.clone(), *sub));
+        let mut last = BTreeMap::new();
+        for (_, (key, data)) in read {
+            let text = std::str::from_utf8(&data).unwrap();
+            let number: u32 = text.strip_prefix("record ").unwrap().parse().unwrap();
+            let before = last.insert(key, number);
+            assert!(before < Some(number), "{before:?} before {number}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_failed_is_not_sent_again() {
     let local = orders(Limits::Off, 1);

@@ -203,8 +203,8 @@ impl ProducerBuilder {
 
     /// Keeps records on disk from their admission to their outcome (`SpoolDirectory`), in a directory
     /// that is this producer's alone and is made if it is not there. What a producer before it left there
-    /// is sent first of all, with a time to live that begins anew. `put` then waits for the disk,
-    /// and [`Producer::try_put`](crate::Producer::try_put) is not possible.
+    /// is sent first of all, with a time to live that begins anew: until it is admitted again, `put` waits.
+    /// `put` waits for the disk, too, and [`Producer::try_put`](crate::Producer::try_put) is not possible.
     pub fn spool(mut self, directory: impl AsRef<Path>) -> Self {
         match directory.as_ref().to_str() {
             Some(directory) => self.put("SpoolDirectory", directory),

@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
+use tokio_util::sync::DropGuard;
 
 /// Records that are on disk and not admitted yet. What is left when it is dropped was never admitted,
 /// and is not sent after a restart.
@@ -57,6 +58,7 @@ impl Shared {
         let Some(spool) = self.ledger.spool.get() else {
             return Ok(Spooled::default());
         };
+        spool.recovered().await;
         let size = records.iter().map(record_size).sum();
         let encode = || {
             let mut encoded = Vec::with_capacity(size);
@@ -86,8 +88,8 @@ pub(crate) async fn open(
 }
 
 /// Admits what an earlier producer left, in its order, as room comes. Ends when there is no more, or
-/// when the producer is closed: the rest stays on disk for the next.
-pub(crate) async fn recover(shared: Arc<Shared>, mut recovered: Recovered) {
+/// when the producer is closed: the rest stays on disk for the next. `_recovering` holds up new records.
+pub(crate) async fn recover(shared: Arc<Shared>, mut recovered: Recovered, _recovering: DropGuard) {
     let stream = Arc::clone(&shared.stream);
     loop {
         let read = spawn_blocking(move || {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Requests taken at a time.
 const REQUESTS: usize = 1024;
@@ -21,6 +22,8 @@ const ON_THEIR_WAY: u32 = 16 << 20;
 pub(crate) struct Spool {
     requests: mpsc::UnboundedSender<Request>,
     room: Arc<Semaphore>,
+    /// Cancelled when what an earlier producer left is admitted again: new records come behind it.
+    recovered: CancellationToken,
 }
 
 /// The outcome of an append: the number of the first record, the others follow.
@@ -63,8 +66,19 @@ impl Spool {
         let spool = Self {
             requests: sender,
             room: Arc::new(Semaphore::new(ON_THEIR_WAY as usize)),
+            recovered: CancellationToken::new(),
         };
         (spool, writer.run())
+    }
+
+    /// New records wait until this is dropped.
+    pub(crate) fn recovering(&self) -> DropGuard {
+        self.recovered.clone().drop_guard()
+    }
+
+    /// Waits until what an earlier producer left is admitted again.
+    pub(crate) async fn recovered(&self) {
+        self.recovered.cancelled().await;
     }
 
     /// Spools so many records, which take `size` bytes in the format of a segment and are put into it
