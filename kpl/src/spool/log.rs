@@ -303,6 +303,10 @@ impl Log {
     }
 
     fn begin_segment(&mut self) -> Result<(), SpoolError> {
+        // One that stayed empty has the same name: it makes place.
+        if let Some(empty) = self.segments.pop_back_if(|last| last.numbers.is_empty()) {
+            self.bytes -= empty.bytes;
+        }
         let first = self
             .segments
             .back()

@@ -5,7 +5,9 @@ use super::{SpoolError, SpoolOptions, SpoolSync};
 use crate::events::ProducerEvent;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -43,6 +45,33 @@ struct Append {
     records: Vec<u8>,
     count: u64,
     reply: oneshot::Sender<Appended>,
+}
+
+/// What a caller waits for. Dropped with an answer that nobody has seen, its records count as resolved.
+struct Answer {
+    answer: oneshot::Receiver<Appended>,
+    count: u64,
+    spool: Spool,
+}
+
+impl Future for Answer {
+    type Output = Appended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Appended> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(Arc::new(SpoolError::Closed))))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // From here on the writer is told that nobody waits, and does it itself.
+        self.answer.close();
+        if let Ok(Ok(first)) = self.answer.try_recv() {
+            let numbers = first..first.saturating_add(self.count);
+            self.spool.resolved(vec![numbers]);
+        }
+    }
 }
 
 impl Spool {
@@ -106,7 +135,13 @@ impl Spool {
             count,
             reply,
         }));
-        answer.await.unwrap_or_else(|_| closed())
+        let spool = self.clone();
+        let answer = Answer {
+            answer,
+            count,
+            spool,
+        };
+        answer.await
     }
 
     fn tell(&self, request: Request) {
