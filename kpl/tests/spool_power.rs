@@ -1,11 +1,7 @@
 //! The power goes at a random moment, with everything in full flow: what `put` had admitted is in the
 //! stream in the end. The disk keeps what was flushed, and of the rest any part, or zeros in its place.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test's helper may stop the test, and says what it saw"
-)]
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
 mod support;
 
