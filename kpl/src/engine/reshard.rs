@@ -40,7 +40,7 @@ impl Engine {
             self.evidence = Some(Evidence {
                 at: *ended,
                 key,
-                shard: shard.clone(),
+                shard: Arc::clone(shard),
             });
             self.refresher.start();
         }
