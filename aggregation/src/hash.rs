@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::md5::{md5_many, md5_one};
+use crate::md5::{SHORT, md5_many, md5_one, md5_short};
 
 /// A place on the ring of hash keys, 0 … 2^128 − 1. A record goes to the shard whose range holds
 /// its hash key.
@@ -137,18 +137,29 @@ impl FromStr for HashKey {
 }
 
 /// The hash key of each partition key, in order, hashed together. `out` is cleared first; its
-/// allocation is reused.
+/// allocation is reused, and keys of up to 55 bytes need no other.
 pub fn hash_keys<'a>(keys: &[&'a str], out: &mut Vec<HashKey>) {
     out.clear();
-    // Pieces that fit the stack: no allocation per call but `out`'s own.
-    const AT_ONCE: usize = 64;
-    let mut digests = Vec::with_capacity(keys.len().min(AT_ONCE));
+    // Pieces that fit the stack.
+    const AT_ONCE: usize = 128;
+    let mut longer = Vec::new();
     for keys in keys.chunks(AT_ONCE) {
         let mut inputs: [&'a [u8]; AT_ONCE] = [&[]; AT_ONCE];
+        let mut short = true;
         for (input, key) in inputs.iter_mut().zip(keys) {
             *input = key.as_bytes();
+            short &= key.len() <= SHORT;
         }
-        md5_many(inputs.get(..keys.len()).unwrap_or_default(), &mut digests);
+        let inputs = inputs.get(..keys.len()).unwrap_or_default();
+        let mut digests = [[0; 16]; AT_ONCE];
+        let digests = if short {
+            let digests = digests.get_mut(..keys.len()).unwrap_or_default();
+            md5_short(inputs, digests);
+            digests
+        } else {
+            md5_many(inputs, &mut longer);
+            &mut longer
+        };
         out.extend(digests.iter().map(|digest| HashKey::of_digest(*digest)));
     }
 }

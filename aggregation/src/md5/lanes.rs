@@ -6,6 +6,8 @@
     reason = "indices are constants, or bounded by a block's 64 bytes; tests run every length"
 )]
 
+use super::SHORT;
+
 const BLOCK: usize = 64;
 
 /// What a state starts with.
@@ -219,6 +221,30 @@ pub(super) fn digests<'a, L: Lanes<W>, const W: usize>(
                     bytes.copy_from_slice(&word[n].to_le_bytes());
                 }
                 busy -= 1;
+            }
+        }
+    }
+}
+
+/// As [`digests`], for inputs that fit one block with their padding, as keys do: each takes one step, and
+/// none has to be followed through its pieces.
+#[inline(always)]
+pub(super) fn short_digests<L: Lanes<W>, const W: usize>(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    for (inputs, out) in inputs.chunks(W).zip(out.chunks_mut(W)) {
+        let mut buffers = [[0; BLOCK]; W];
+        let mut blocks = [&[0; BLOCK]; W];
+        for ((block, buffer), input) in blocks.iter_mut().zip(&mut buffers).zip(inputs) {
+            buffer[..input.len()].copy_from_slice(input);
+            buffer[input.len()] = 0x80;
+            // At most 55 bytes.
+            buffer[SHORT + 1..][..8].copy_from_slice(&(8 * input.len() as u64).to_le_bytes());
+            *block = buffer;
+        }
+        let start = START.map(L::splat);
+        let states = block_of_each(start, &L::words(&blocks)).map(L::store);
+        for (n, digest) in out.iter_mut().enumerate() {
+            for (bytes, word) in digest.chunks_exact_mut(4).zip(&states) {
+                bytes.copy_from_slice(&word[n].to_le_bytes());
             }
         }
     }

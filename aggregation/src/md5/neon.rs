@@ -8,12 +8,18 @@
 
 use std::arch::aarch64::*;
 
-use super::lanes::{Lanes, digests};
+use super::lanes::{Lanes, digests, short_digests};
 
 /// As [`digests`], with NEON.
 #[target_feature(enable = "neon")]
 pub(super) fn with_neon<'a>(inputs: impl Iterator<Item = &'a [&'a [u8]]>, out: &mut Vec<[u8; 16]>) {
     digests::<Neon, 8>(inputs, out);
+}
+
+/// As [`short_digests`], with NEON.
+#[target_feature(enable = "neon")]
+pub(super) fn short_with_neon(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    short_digests::<Neon, 8>(inputs, out);
 }
 
 /// Made only by [`with_neon`], so the CPU has the feature.

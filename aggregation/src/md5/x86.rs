@@ -9,7 +9,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, Pair, digests};
+use super::lanes::{Lanes, Pair, digests, short_digests};
 
 /// As [`digests`], with AVX-512.
 #[target_feature(enable = "avx512f")]
@@ -35,7 +35,25 @@ pub(super) fn with_avx2<'a>(inputs: impl Iterator<Item = &'a [&'a [u8]]>, out: &
     digests::<Avx2, 16>(inputs, out);
 }
 
-/// Made only by [`with_avx512`] and [`with_avx512_twice`], so the CPU has the feature.
+/// As [`short_digests`], with AVX-512.
+#[target_feature(enable = "avx512f")]
+pub(super) fn short_with_avx512(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    short_digests::<Avx512, 16>(inputs, out);
+}
+
+/// As [`short_with_avx512`], for more than sixteen inputs.
+#[target_feature(enable = "avx512f")]
+pub(super) fn short_with_avx512_twice(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    short_digests::<Pair<Avx512>, 32>(inputs, out);
+}
+
+/// As [`short_digests`], with AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn short_with_avx2(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    short_digests::<Avx2, 16>(inputs, out);
+}
+
+/// Made only by the functions above that switch AVX-512 on, so the CPU has it.
 #[derive(Clone, Copy)]
 struct Avx512(__m512i);
 
@@ -133,7 +151,7 @@ impl Lanes<16> for Avx512 {
     }
 }
 
-/// Made only by [`with_avx2`], so the CPU has the feature.
+/// Made only by the functions above that switch AVX2 on, so the CPU has it.
 #[derive(Clone, Copy)]
 struct Avx2(__m256i, __m256i);
 
