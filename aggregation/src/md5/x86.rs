@@ -9,7 +9,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, Pair, digests, short_digests};
+use super::lanes::{Lanes, digests, short_digests};
 
 /// As [`digests`], with AVX-512.
 #[target_feature(enable = "avx512f")]
@@ -148,6 +148,74 @@ impl Lanes<16> for Avx512 {
             }
             words
         }
+    }
+}
+
+/// Two registers for one, whose steps hide each other's latency.
+#[derive(Clone, Copy)]
+struct Pair<L>(L, L);
+
+impl<L: Lanes<16>> Lanes<32> for Pair<L> {
+    #[inline(always)]
+    fn load(words: &[u32; 32]) -> Self {
+        let halves = words.as_chunks::<16>().0;
+        Pair(L::load(&halves[0]), L::load(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn store(self) -> [u32; 32] {
+        let mut words = [0; 32];
+        let halves = words.as_chunks_mut::<16>().0;
+        halves[0] = self.0.store();
+        halves[1] = self.1.store();
+        words
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Self {
+        Pair(L::splat(word), L::splat(word))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Pair(self.0.add(other.0), self.1.add(other.1))
+    }
+
+    #[inline(always)]
+    fn choose(self, then: Self, otherwise: Self) -> Self {
+        Pair(
+            self.0.choose(then.0, otherwise.0),
+            self.1.choose(then.1, otherwise.1),
+        )
+    }
+
+    #[inline(always)]
+    fn xor(self, second: Self, third: Self) -> Self {
+        Pair(self.0.xor(second.0, third.0), self.1.xor(second.1, third.1))
+    }
+
+    #[inline(always)]
+    fn last(self, c: Self, d: Self) -> Self {
+        Pair(self.0.last(c.0, d.0), self.1.last(c.1, d.1))
+    }
+
+    #[inline(always)]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+        Pair(
+            self.0.rotate::<LEFT, RIGHT>(),
+            self.1.rotate::<LEFT, RIGHT>(),
+        )
+    }
+
+    #[inline(always)]
+    fn words(blocks: &[&[u8; 64]; 32]) -> [Self; 16] {
+        let halves = blocks.as_chunks::<16>().0;
+        let (low, high) = (L::words(&halves[0]), L::words(&halves[1]));
+        let mut words = [Pair(low[0], high[0]); 16];
+        for (word, (low, high)) in words.iter_mut().zip(low.into_iter().zip(high)) {
+            *word = Pair(low, high);
+        }
+        words
     }
 }
 
