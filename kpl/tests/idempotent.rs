@@ -4,67 +4,20 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a test's helper may stop the test"
 )]
 
 mod support;
 
-use aggregation::{
-    Deaggregated, HashKey, HashRange, IdentityReader, Sighting, Window, deaggregate,
-};
 use kpl::{ProducerBuilder, Record};
 use local::{Fault, FaultAction, Limits, Local};
-use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{endpoint, orders, producer, readable};
+use support::{emitted, endpoint, orders, producer, readable};
 
 fn idempotent(local: &Local) -> ProducerBuilder {
     producer(local)
         .idempotent(true)
         .record_ttl(Duration::from_secs(600))
-}
-
-/// What a consumer that drops what it has seen emits: how often each datum came, and how many user
-/// records there were before the dropping. A child's window begins as its parents'.
-fn emitted(local: &Local) -> (BTreeMap<String, usize>, usize) {
-    let records = local.records("orders");
-    let mut windows: BTreeMap<String, Window> = BTreeMap::new();
-    let (mut emitted, mut all) = (BTreeMap::new(), 0);
-    // Parents come before their children.
-    for shard in local.shards("orders") {
-        let mut window = Window::default();
-        for parent in &shard.parents {
-            window.absorb(&windows[parent]);
-        }
-        let range = HashRange::new(
-            HashKey::new(shard.hash_range.start),
-            HashKey::new(shard.hash_range.end),
-        );
-        for stored in records
-            .iter()
-            .filter(|stored| stored.shard_id == shard.shard_id)
-        {
-            let data = deaggregate(&stored.data, Some(range.unwrap()));
-            let Deaggregated::Records(records) = data else {
-                panic!("a record without an identity");
-            };
-            let mut identity = IdentityReader::default();
-            for record in records {
-                let tags = record.tags.iter();
-                let tags = tags.map(|tag| (tag.key.as_str(), tag.value.as_deref()));
-                let id = identity.next(tags).unwrap();
-                all += 1;
-                if window.observe(id) == Sighting::New {
-                    let datum = String::from_utf8(record.data.to_vec()).unwrap();
-                    *emitted.entry(datum).or_default() += 1;
-                }
-            }
-        }
-        assert_eq!(window.forgotten(), 0);
-        windows.insert(shard.shard_id, window);
-    }
-    (emitted, all)
 }
 
 fn reshard(local: &Local, round: u32) {

@@ -2,7 +2,7 @@
 
 use crate::callers::Record;
 use crate::chaos::Damage;
-use crate::support::{POISON, Place, THROTTLED, place, readable};
+use crate::support::{POISON, Place, THROTTLED, emitted, place, readable};
 use crate::world::{Run, STREAM};
 use bytes::Bytes;
 use kpl::{Attempts, DeliveryError, HashKey};
@@ -43,6 +43,7 @@ pub(crate) fn records(local: &Local, records: &[Record], damage: &Damage, run: &
         run.wrong_shard += u64::from(codes(attempts).any(wrong));
     }
     order(&read, records, run);
+    identities(local, records, run);
     let mut seen: BTreeMap<_, u64> = BTreeMap::new();
     for (_, data) in read.into_values() {
         *seen.entry(data).or_default() += 1;
@@ -99,6 +100,20 @@ fn order(read: &BTreeMap<Place, (String, Bytes)>, records: &[Record], run: &mut 
             assert!(before < number, "{before} was stored before {number}");
             run.ordered += 1;
         }
+    }
+}
+
+/// With identities a reader that looks at them sees each record once, whatever was stored twice. Streams
+/// that distribute records themselves carry none.
+fn identities(local: &Local, records: &[Record], run: &mut Run) {
+    let (emitted, all) = emitted(local);
+    let seen: usize = emitted.values().sum();
+    run.dropped += (all - seen) as u64;
+    let with = |r: &&Record| r.setup.idempotent && !r.setup.on_demand;
+    for record in records.iter().filter(with) {
+        let times = emitted.get(record.record.data()).copied().unwrap_or(0);
+        assert!(times <= 1, "{times} times: {record:?}");
+        assert!(times == 1 || record.outcome.is_err(), "{record:?}");
     }
 }
 

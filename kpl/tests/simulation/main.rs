@@ -5,6 +5,7 @@
 //! - delivered means readable, by a consumer that checks ranges, at the place that the receipt names;
 //! - a failure's reason is true, and nothing expires before its time to live;
 //! - what is outstanding never passes the bounds: looked at before each put and after each answer;
+//! - with identities a reader that looks at them sees each record once;
 //! - strict order keeps the order of each key;
 //! - a record that the service refuses a whole request for fails alone;
 //! - no task of a producer outlives its close.

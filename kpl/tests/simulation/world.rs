@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) linger: Duration,
     pub(crate) aggregation: bool,
     pub(crate) strict: bool,
+    /// Records carry identities.
+    pub(crate) idempotent: bool,
     /// The stream may distribute its records itself.
     pub(crate) on_demand: bool,
     /// The share of records without a partition key.
@@ -73,6 +75,8 @@ pub(crate) struct Run {
     pub(crate) keyless_delivered: u64,
     /// Pairs of records of one caller and key whose order was kept.
     pub(crate) ordered: u64,
+    /// Records that were stored again and that a reader of identities did not see again.
+    pub(crate) dropped: u64,
     pub(crate) requests: u64,
     /// Names of errors: of attempts, and of answers.
     pub(crate) errors: BTreeSet<String>,
@@ -104,6 +108,7 @@ impl Run {
         self.keyless_failed += other.keyless_failed;
         self.keyless_delivered += other.keyless_delivered;
         self.ordered += other.ordered;
+        self.dropped += other.dropped;
         self.requests += other.requests;
         self.errors.extend(other.errors.iter().cloned());
     }
@@ -131,6 +136,7 @@ impl Run {
             self.keyless_failed,
             self.keyless_delivered,
             self.ordered,
+            self.dropped,
         ];
         assert!(met.iter().all(|n| *n > 0), "not everything was met: {self}");
         let errors = [
@@ -157,7 +163,7 @@ impl fmt::Display for Run {
             "{} admitted: {} delivered, {} expired, {} throttled, {} rejected, {} poisonous, {} closed; {} puts \
              cancelled, {} retries, {} duplicates, {} reshards ({} by UpdateShardCount), {} in a wrong shard, {} waited, {} \
              refused for want of room, {} flushes, {} switches of strategy, {} keyless not admitted, \
-             {} failed, {} delivered, {} in order, {} requests; errors: {:?}",
+             {} failed, {} delivered, {} in order, {} repeats told by their identities, {} requests; errors: {:?}",
             self.admitted,
             self.delivered,
             self.expired,
@@ -179,6 +185,7 @@ impl fmt::Display for Run {
             self.keyless_failed,
             self.keyless_delivered,
             self.ordered,
+            self.dropped,
             self.requests,
             self.errors,
         )
@@ -198,6 +205,7 @@ fn setup(chance: &Chance, on_demand: bool) -> Setup {
         linger: pick(chance, &[ms(0), ms(10), ms(100), ms(100), ms(1_000)]),
         aggregation: !chance.happens(0.15),
         strict: chance.happens(0.3),
+        idempotent: chance.happens(0.4),
         on_demand,
         keyless: if on_demand { 0.2 } else { 0.01 },
         fail_if_throttled: chance.happens(0.1),
@@ -259,6 +267,7 @@ async fn build(setup: &Setup, config: aws::Config, chance: &Chance) -> Option<Pr
         .record_max_buffered_time(setup.linger)
         .aggregation(setup.aggregation)
         .strict_ordering(setup.strict)
+        .idempotent(setup.idempotent)
         .fail_if_throttled(setup.fail_if_throttled)
         .wait_on_permanent_error(setup.wait_on_permanent)
         .max_buffered_records(setup.max_records)

@@ -3,11 +3,15 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
-use aggregation::{Deaggregated, HashKey, HashRange, deaggregate};
+use aggregation::{
+    Deaggregated, HashKey, HashRange, IdentityReader, Sighting, Window, deaggregate,
+};
 use aws::{Config, Credentials, Environment, InProcess};
 use bytes::Bytes;
 use kpl::{Delivered, Producer, ProducerBuilder, Record};
-use local::{AccessKey, Fault, FaultAction, FaultId, Limits, Local, LocalOptions, ShardInfo};
+use local::{
+    AccessKey, Fault, FaultAction, FaultId, Limits, Local, LocalOptions, ShardInfo, StoredRecord,
+};
 use runtime::{Chance, RetryPolicy, TokioClock};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -242,6 +246,51 @@ pub(crate) fn readable(local: &Local, stream: &str) -> BTreeMap<Place, (String, 
         }
     }
     all
+}
+
+/// What a consumer emits that drops what it has seen: how often each datum came, and how many user records
+/// there were before the dropping. A child's window begins as its parents'.
+pub(crate) fn emitted(local: &Local) -> (BTreeMap<Bytes, usize>, usize) {
+    let records = local.records("orders");
+    let mut windows: BTreeMap<String, Window> = BTreeMap::new();
+    let (mut emitted, mut all) = (BTreeMap::new(), 0);
+    let mut emit = |data: Bytes, new: bool| {
+        all += 1;
+        if new {
+            *emitted.entry(data).or_default() += 1;
+        }
+    };
+    // Parents come before their children.
+    for shard in local.shards("orders") {
+        let mut window = Window::default();
+        for parent in shard
+            .parents
+            .iter()
+            .filter_map(|parent| windows.get(parent))
+        {
+            window.absorb(parent);
+        }
+        let (start, end) = (shard.hash_range.start, shard.hash_range.end);
+        let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        let of_shard = |stored: &&StoredRecord| stored.shard_id == shard.shard_id;
+        for stored in records.iter().filter(of_shard) {
+            let Deaggregated::Records(records) = deaggregate(&stored.data, Some(range)) else {
+                emit(stored.data.clone(), true);
+                continue;
+            };
+            let mut identity = IdentityReader::default();
+            for record in records {
+                let tags = record.tags.iter();
+                let tags = tags.map(|tag| (tag.key.as_str(), tag.value.as_deref()));
+                let id = identity.next(tags);
+                let new = id.is_none_or(|id| window.observe(id) == Sighting::New);
+                emit(record.data, new);
+            }
+        }
+        assert_eq!(window.forgotten(), 0);
+        windows.insert(shard.shard_id, window);
+    }
+    (emitted, all)
 }
 
 pub(crate) fn place(delivered: &Delivered) -> Place {
