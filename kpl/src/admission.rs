@@ -14,6 +14,7 @@ use crate::sync::{AtomicU64, Mutex, Notify};
 use pool::Member;
 pub(crate) use pool::Pool;
 use state::{Standing, State};
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,15 +44,26 @@ enum Parts {
     Many(Vec<(Seat, Charge)>),
 }
 
-impl Demand {
-    const NONE: Self = Self::one(
-        Seat::MAX,
-        Charge {
-            bytes: 0,
-            records: 0,
-        },
-    );
+impl From<Demand> for Cow<'_, Demand> {
+    fn from(demand: Demand) -> Self {
+        Cow::Owned(demand)
+    }
+}
 
+impl<'a> From<&'a Demand> for Cow<'a, Demand> {
+    fn from(demand: &'a Demand) -> Self {
+        Cow::Borrowed(demand)
+    }
+}
+
+/// For nothing.
+impl Default for Demand {
+    fn default() -> Self {
+        Self::one(Seat::MAX, Charge::default())
+    }
+}
+
+impl Demand {
     /// For one shard.
     pub(crate) const fn one(seat: Seat, charge: Charge) -> Self {
         Self {
@@ -61,15 +73,25 @@ impl Demand {
     }
 
     /// For several shards, each named once.
+    #[cfg(test)]
     pub(crate) fn many(parts: impl IntoIterator<Item = (Seat, Charge)>) -> Self {
-        let parts: Vec<(Seat, Charge)> = parts.into_iter().collect();
-        let total = parts
+        let mut demand = Self::default();
+        demand.refill(parts);
+        demand
+    }
+
+    /// The same memory for several shards, each named once.
+    pub(crate) fn refill(&mut self, parts: impl IntoIterator<Item = (Seat, Charge)>) {
+        let mut many = match std::mem::replace(&mut self.parts, Parts::One(Seat::MAX)) {
+            Parts::One(_) => Vec::new(),
+            Parts::Many(many) => many,
+        };
+        many.clear();
+        many.extend(parts);
+        self.total = many
             .iter()
             .fold(Charge::default(), |sum, (_, part)| sum.plus(*part));
-        Self {
-            total,
-            parts: Parts::Many(parts),
-        }
+        self.parts = Parts::Many(many);
     }
 
     /// What is to be released once it was admitted in that epoch.
@@ -239,10 +261,10 @@ impl Admission {
     /// larger than the whole.
     ///
     /// Cancel-safe: a dropped future leaves the queue and gives back what it was granted.
-    pub(crate) const fn acquire(&self, demand: Demand) -> Acquire<'_> {
+    pub(crate) fn acquire<'a>(&'a self, demand: impl Into<Cow<'a, Demand>>) -> Acquire<'a> {
         Acquire {
             admission: self,
-            demand,
+            demand: demand.into(),
             ticket: None,
         }
     }
@@ -344,8 +366,7 @@ impl Admission {
 #[must_use]
 pub(crate) struct Acquire<'a> {
     admission: &'a Admission,
-    /// Handed over with the ticket.
-    demand: Demand,
+    demand: Cow<'a, Demand>,
     ticket: Option<u64>,
 }
 
@@ -362,8 +383,7 @@ impl Future for Acquire<'_> {
             if let Some(epoch) = state.admit_now(&this.demand) {
                 return Poll::Ready(Ok(epoch));
             }
-            let demand = std::mem::replace(&mut this.demand, Demand::NONE);
-            this.ticket = Some(state.enqueue(demand, cx.waker().clone()));
+            this.ticket = Some(state.enqueue(this.demand.as_ref().clone(), cx.waker().clone()));
             return Poll::Pending;
         };
         match state.standing(ticket, cx.waker()) {

@@ -91,7 +91,7 @@ async fn put_in_parts(
         };
         let map = shared.map.load_full();
         plan.divide(&part, &map, cost);
-        let Ok(epoch) = admission.acquire(plan.demand(&map)).await else {
+        let Ok(epoch) = admission.acquire(&plan.demand).await else {
             let admitted = (done > 0).then(|| Box::new(receipt));
             records.drain(..done);
             return Err(PutAllError {
@@ -160,6 +160,8 @@ struct Plan {
     next: Vec<usize>,
     /// By the place of their lane; all [`NONE`] but while a part is divided.
     group_of: Vec<usize>,
+    /// What the groups are charged.
+    demand: Demand,
 }
 
 /// The records of one lane: a chain.
@@ -211,11 +213,9 @@ impl Plan {
                 *of_lane = NONE;
             }
         }
-    }
-
-    fn demand(&self, map: &ShardMap) -> Demand {
         let groups = self.groups.iter();
-        Demand::many(groups.map(|group| (map.lane(group.lane).seat, group.charge)))
+        self.demand
+            .refill(groups.map(|group| (map.lane(group.lane).seat, group.charge)));
     }
 
     /// The places of a group's records in their part, in their order.

@@ -369,8 +369,6 @@ impl Append<'_> {
         hurried: bool,
     ) -> Option<&mut Claims> {
         let rules = &self.lane.rules;
-        let wait = if hurried { rules.hurry } else { rules.linger };
-        let deadline = later(self.now, wait);
         let state = &mut *self.state;
         let fits = state.filling.is_some()
             && state.aggregate.len() < rules.max_records
@@ -379,12 +377,18 @@ impl Append<'_> {
             let filling = self.state.filling.as_mut()?;
             filling.span.add(key);
             filling.keyless |= record.partition_key.is_empty();
-            if deadline < filling.deadline {
-                filling.deadline = deadline;
-                self.effects.deadline = Some(deadline);
+            // Who does not hurry waits longer than those before him.
+            if hurried {
+                let deadline = later(self.now, rules.hurry);
+                if deadline < filling.deadline {
+                    filling.deadline = deadline;
+                    self.effects.deadline = Some(deadline);
+                }
             }
             return Some(&mut filling.claims);
         }
+        let wait = if hurried { rules.hurry } else { rules.linger };
+        let deadline = later(self.now, wait);
         let full = self.state.seal(self.lane, self.now);
         self.effects.sealed.extend(full);
         let memory = self.lane.ledger.shelf.take(self.state.last_sizes);

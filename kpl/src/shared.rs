@@ -137,9 +137,8 @@ impl Shared {
         spooled: Option<u64>,
         demand: Demand,
     ) -> Result<Receipt, IntakeClosed> {
-        let permits = demand.clone();
-        let epoch = self.ledger.admission.acquire(demand).await?;
-        let Some(permit) = permits.permits(epoch).next() else {
+        let epoch = self.ledger.admission.acquire(&demand).await?;
+        let Some(permit) = demand.permits(epoch).next() else {
             return Err(IntakeClosed);
         };
         Ok(self.append(record, record.hash_key(), spooled, permit, None))
