@@ -4,6 +4,7 @@
 //! The times at which something is to happen to a queue are indexed, so that a turn costs by what it
 //! sends and not by how many shards there are.
 
+pub(crate) mod probe;
 mod queue;
 
 use crate::limiter::Rate;
@@ -32,6 +33,10 @@ pub(crate) trait Item {
     fn due(&self) -> Instant;
     /// The older, the sooner it goes.
     fn oldest(&self) -> Instant;
+    /// It was cut off to find out whether a shard takes something again.
+    fn is_probe(&self) -> bool;
+    /// It is worth cutting such a one off.
+    fn is_divisible(&self) -> bool;
 }
 
 impl Item for Sealed {
@@ -45,6 +50,14 @@ impl Item for Sealed {
 
     fn oldest(&self) -> Instant {
         self.oldest
+    }
+
+    fn is_probe(&self) -> bool {
+        self.probe
+    }
+
+    fn is_divisible(&self) -> bool {
+        probe::is_divisible(self.size, self.claims.records())
     }
 }
 
@@ -96,6 +109,8 @@ pub(crate) struct Collector<T = Sealed> {
     free: BTreeSet<Turn>,
     ready: BTreeSet<Turn>,
     expiring: BTreeSet<(Instant, QueueId)>,
+    /// The queues whose first is to be cut.
+    uncut: BTreeSet<QueueId>,
     /// How many shards stand behind the one queue of a stream that distributes records itself.
     width: usize,
     /// Kinesis records queued, and their bytes.
@@ -119,6 +134,7 @@ impl<T: Item> Collector<T> {
             free: BTreeSet::new(),
             ready: BTreeSet::new(),
             expiring: BTreeSet::new(),
+            uncut: BTreeSet::new(),
             width: 1,
             count: 0,
             size: 0,
@@ -180,9 +196,12 @@ impl<T: Item> Collector<T> {
         if before != after {
             self.unindex(id, before);
             if let Some(times) = after {
-                self.free.insert((times.free, times.served, id));
-                self.ready.insert((times.ready, times.served, id));
+                self.free
+                    .extend(times.free.map(|at| (at, times.served, id)));
+                self.ready
+                    .extend(times.ready.map(|at| (at, times.served, id)));
                 self.expiring.extend(times.expires.map(|at| (at, id)));
+                self.uncut.extend(times.uncut.then_some(id));
             }
         }
         Some(done)
@@ -190,10 +209,17 @@ impl<T: Item> Collector<T> {
 
     fn unindex(&mut self, id: QueueId, times: Option<Times>) {
         if let Some(times) = times {
-            self.free.remove(&(times.free, times.served, id));
-            self.ready.remove(&(times.ready, times.served, id));
+            if let Some(at) = times.free {
+                self.free.remove(&(at, times.served, id));
+            }
+            if let Some(at) = times.ready {
+                self.ready.remove(&(at, times.served, id));
+            }
             if let Some(at) = times.expires {
                 self.expiring.remove(&(at, id));
+            }
+            if times.uncut {
+                self.uncut.remove(&id);
             }
         }
     }
@@ -225,8 +251,11 @@ impl<T: Item> Collector<T> {
         let chance = self.chance.clone();
         let id = self.queue_of(shard, now);
         self.with(id, now, false, |queue| {
+            let asks = queue.probes().is_some();
+            queue.refused(throttled, started);
             queue.rest.failed(started, now, &chance);
-            if throttled {
+            // What a probe finds out says nothing about the pace.
+            if throttled && !asks {
                 queue.limiter.throttled(started, now);
             }
         });
@@ -240,8 +269,39 @@ impl<T: Item> Collector<T> {
         };
         let rests = |queue: &Queue<T>| queue.rest.is_failing() && queue.rest.is_news(started);
         if self.queues.get(&id).is_some_and(rests) {
-            self.with(id, now, false, |queue| queue.rest.succeeded());
+            self.with(id, now, false, |queue| queue.accepted(started));
         }
+    }
+
+    /// Whether the shard takes what was sent at `started` is not known, and will not be.
+    pub(crate) fn unanswered(&mut self, shard: &str, started: Instant, now: Instant) {
+        let Some(id) = self.names.get(shard).copied() else {
+            return;
+        };
+        if self
+            .queues
+            .get(&id)
+            .is_some_and(|queue| queue.is_asked(started))
+        {
+            self.with(id, now, false, |queue| queue.answered(started));
+        }
+    }
+
+    /// The same of everything that was sent.
+    pub(crate) fn all_unanswered(&mut self, now: Instant) {
+        let all: Vec<QueueId> = self.queues.keys().copied().collect();
+        for id in all {
+            self.with(id, now, false, |queue| queue.answered(now));
+        }
+    }
+
+    /// Takes out what a probe is to be cut off, for both to be added again.
+    pub(crate) fn take_uncut(&mut self, now: Instant) -> Option<T> {
+        let id = *self.uncut.first()?;
+        let item = self.with(id, now, false, Queue::pop).flatten()?;
+        self.count -= 1;
+        self.size -= item.size();
+        Some(item)
     }
 
     /// Takes out everything that is queued for a shard, and forgets the shard.
@@ -270,7 +330,7 @@ impl<T: Item> Collector<T> {
             if at > now {
                 break;
             }
-            match self.with(id, now, false, Queue::pop) {
+            match self.with(id, now, false, Queue::pop_oldest) {
                 Some(item) => expired.extend(item),
                 None => {
                     self.expiring.remove(&(at, id));
@@ -351,8 +411,11 @@ impl<T: Item> Filling<T> {
 
     /// Takes what a shard may send, as far as there is room.
     fn take(&mut self, queue: &mut Queue<T>, limits: &Limits, now: Instant) {
-        let mut share = 0;
+        let (mut share, mut count) = (0, 0);
         while let Some(next) = queue.first() {
+            if queue.probes().is_some_and(|most| count >= most) {
+                break;
+            }
             // What is larger than a request, or than a shard's share of it, goes all the same.
             let too_large = !self.batch.is_empty() && self.size + next > limits.size;
             self.misfits += usize::from(too_large);
@@ -364,9 +427,11 @@ impl<T: Item> Filling<T> {
                 break;
             }
             share += next;
+            count += 1;
             self.size += next;
             self.batch.extend(queue.pop());
         }
+        queue.went(count);
         // What stays was held back by a limit: it is due.
         queue.hurry(now);
     }

@@ -5,6 +5,7 @@ mod answers;
 mod distribution;
 pub(crate) mod isolate;
 mod ordering;
+mod probing;
 mod reshard;
 
 use crate::collector::{Collector, Limits, Next};
@@ -353,6 +354,7 @@ impl Engine {
     /// Sends what may be sent. Says when there will be more, if time alone decides.
     fn dispatch(&mut self, now: Instant) -> Option<Instant> {
         self.release(now);
+        self.cut_probes(now);
         loop {
             if let Some(until) = self.rest.until(now).max(self.patience.until(now)) {
                 return Some(until);

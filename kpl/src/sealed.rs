@@ -36,6 +36,8 @@ pub(crate) struct KinesisRecord {
     pub(crate) to_any: bool,
     /// The service refused it without a partition key, and the strategy was asked for again.
     pub(crate) doubted: bool,
+    /// Cut off another to find out whether its shard takes something again.
+    pub(crate) probe: bool,
     pub(crate) order: Ordered,
     /// The aggregate, compressed.
     #[cfg(feature = "compression")]
@@ -48,7 +50,7 @@ pub(crate) struct KinesisRecord {
     /// When the last record was admitted.
     newest: Instant,
     /// The end of the latest attempt; before the first, when the first record was admitted.
-    since: Instant,
+    pub(crate) since: Instant,
 }
 
 impl KinesisRecord {
@@ -77,6 +79,7 @@ impl KinesisRecord {
             keyless: false,
             to_any: false,
             doubted: false,
+            probe: false,
             order: Ordered::default(),
             #[cfg(feature = "compression")]
             envelope: None,

@@ -9,6 +9,7 @@ struct Parcel {
     size: usize,
     due: Instant,
     oldest: Instant,
+    probe: bool,
 }
 
 impl Item for Parcel {
@@ -20,6 +21,12 @@ impl Item for Parcel {
     }
     fn oldest(&self) -> Instant {
         self.oldest
+    }
+    fn is_probe(&self) -> bool {
+        self.probe
+    }
+    fn is_divisible(&self) -> bool {
+        self.size >= 40_000
     }
 }
 
@@ -58,8 +65,31 @@ impl Bench {
             size,
             due: oldest + ms(100),
             oldest,
+            probe: false,
         };
         self.collector.add(&shard(n), parcel, oldest);
+    }
+
+    /// Cuts a probe of ten bytes, named ten times higher, off what a shard has first. Gives its name.
+    fn cut(&mut self, n: u32, at: u64) -> Option<u32> {
+        let now = self.begin + ms(at);
+        let whole = self.collector.take_uncut(now)?;
+        let size = whole.size - 10;
+        let rest = Parcel { size, ..whole };
+        let probe = Parcel {
+            name: whole.name * 10,
+            size: 10,
+            probe: true,
+            ..whole
+        };
+        self.collector.add(&shard(n), rest, now);
+        self.collector.add(&shard(n), probe, now);
+        Some(probe.name)
+    }
+
+    fn refuse(&mut self, n: u32, started: u64, at: u64) {
+        let (started, now) = (self.begin + ms(started), self.begin + ms(at));
+        self.collector.refused(&shard(n), true, started, now);
     }
 
     fn batch(&mut self, at: u64) -> Vec<u32> {
@@ -119,10 +149,19 @@ proptest! {
             }
         }
         let mut now = bench.begin + ms(at);
+        // What was asked is answered, in one way or another.
+        bench.collector.all_unanswered(now);
         loop {
             match bench.collector.next(now) {
                 Next::Batch(batch) => {
                     assert_within_limits(&batch, count, size);
+                    for (n, parcel) in (0..).zip(&batch) {
+                        let of = shard(parcel.name % 4);
+                        match n % 2 {
+                            0 => bench.collector.accepted(&of, now, now),
+                            _ => bench.collector.unanswered(&of, now, now),
+                        }
+                    }
                     seen.extend(batch.into_iter().map(|parcel| parcel.name));
                 }
                 Next::Wait(until) => {
@@ -325,4 +364,127 @@ async fn who_is_served_goes_behind_the_others() {
     }
     let turns: Vec<u32> = (0..9).flat_map(|n| bench.batch(100 + n)).collect();
     assert_eq!(turns, [10, 20, 30, 11, 21, 31, 12, 22, 32]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_shard_is_asked_with_one_probe_at_a_time() {
+    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    (1..4).for_each(|name| bench.add(1, name, 50_000, 0));
+    assert_eq!(bench.cut(1, 0), None, "nothing is cut as long as all goes");
+    bench.refuse(1, 0, 5);
+    assert_eq!(bench.cut(1, 5), Some(10));
+    assert_eq!(bench.cut(1, 5), None, "there is a probe");
+    assert_eq!(bench.batch(5), [] as [u32; 0], "it rests");
+    let mut at = 5;
+    for _ in 0..5 {
+        at = u64::try_from(bench.wait(at).unwrap().as_millis()).unwrap() + 1;
+        assert_eq!(bench.batch(at), [10]);
+        assert_eq!(bench.cut(1, at), None, "a probe is on its way");
+        assert!(matches!(
+            bench.collector.next(bench.begin + ms(at)),
+            Next::Idle
+        ));
+        // Of what was sent before the throttle.
+        bench.refuse(1, 0, at);
+        bench
+            .collector
+            .accepted(&shard(1), bench.begin - ms(1), bench.begin);
+        let before = bench.collector.next(bench.begin + ms(at + 500));
+        assert!(matches!(before, Next::Idle));
+        bench.refuse(1, at, at + 20);
+        let probe = Parcel {
+            name: 10,
+            size: 10,
+            due: bench.begin,
+            oldest: bench.begin,
+            probe: true,
+        };
+        bench.collector.add(&shard(1), probe, bench.begin + ms(at));
+        assert_eq!(bench.cut(1, at + 20), None);
+        at += 20;
+    }
+    let at = u64::try_from(bench.wait(at).unwrap().as_millis()).unwrap() + 1;
+    assert_eq!(bench.batch(at), [10]);
+    let now = bench.begin + ms(at);
+    bench.collector.accepted(&shard(1), now, now);
+    assert_eq!(bench.cut(1, at), None);
+    assert_eq!(bench.batch(at), [2, 3, 1], "all goes on");
+    assert_eq!((bench.collector.count, bench.collector.size), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_worth_cutting_is_a_probe_as_it_is() {
+    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    (1..4).for_each(|name| bench.add(1, name, 1_000, 0));
+    bench.refuse(1, 0, 0);
+    assert_eq!(bench.cut(1, 0), None);
+    assert_eq!(bench.batch(200), [1]);
+    assert!(matches!(
+        bench.collector.next(bench.begin + ms(900)),
+        Next::Idle
+    ));
+    // Put and flushed while there is no answer.
+    bench.add(1, 4, 1_000, 210);
+    bench.collector.hurry(bench.begin + ms(210));
+    let now = bench.begin + ms(220);
+    bench.collector.accepted(&shard(1), now, now);
+    assert_eq!(bench.batch(220), [2, 3, 4], "not only when the last is due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_failures_of_a_shard_ask_for_no_probe() {
+    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    (1..4).for_each(|name| bench.add(1, name, 50_000, 0));
+    let begin = bench.begin;
+    bench.collector.refused(&shard(1), false, begin, begin);
+    assert_eq!(bench.cut(1, 0), None);
+    assert_eq!(bench.batch(200), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_without_an_answer_holds_nothing_up_and_is_followed_by_the_next() {
+    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    (1..3).for_each(|name| bench.add(1, name, 50_000, 0));
+    bench.refuse(1, 0, 0);
+    assert_eq!(bench.cut(1, 0), Some(10));
+    assert_eq!(bench.batch(200), [10]);
+    let (started, now) = (bench.begin + ms(200), bench.begin + ms(300));
+    bench.collector.unanswered("another", started, now);
+    bench.collector.unanswered(&shard(1), started, now);
+    assert_eq!(bench.cut(1, 300), Some(20));
+    assert_eq!(bench.batch(300), [20]);
+    bench.collector.all_unanswered(now);
+    // A probe and what stands behind it expire by age.
+    assert_eq!(bench.cut(1, 300), Some(10));
+    bench.add(1, 5, 10, 301);
+    let expired = bench.collector.take_expired(bench.begin + ms(1_000));
+    let names: Vec<u32> = expired.iter().map(|parcel| parcel.name).collect();
+    assert_eq!(names, [10, 2, 1]);
+    assert_eq!(bench.collector.remove(&shard(1)).len(), 1);
+    assert!(bench.collector.uncut.is_empty() && bench.collector.expiring.is_empty());
+    assert_eq!((bench.collector.count, bench.collector.size), (0, 0));
+}
+
+/// Where the service chooses among several shards, each is asked.
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_several_shards_sends_as_many_probes() {
+    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    bench.collector.widen(4, bench.begin);
+    let any: Arc<str> = ANY_SHARD.into();
+    for name in 0..10 {
+        let parcel = Parcel {
+            name,
+            size: 10,
+            due: bench.begin,
+            oldest: bench.begin,
+            probe: false,
+        };
+        bench.collector.add(&any, parcel, bench.begin);
+    }
+    let begin = bench.begin;
+    bench.collector.refused(&any, true, begin, begin);
+    assert_eq!(bench.batch(200), [0, 1, 2, 3]);
+    let now = bench.begin + ms(220);
+    bench.collector.accepted(&any, now, now);
+    assert_eq!(bench.batch(220).len(), 6);
 }

@@ -23,6 +23,7 @@ impl Engine {
             Err(error) => {
                 // Its records resolved as closed when it was dropped.
                 tracing::error!(stream = %self.shared.stream, %error, "a request was cut off");
+                self.collector.all_unanswered(Instant::now());
                 return;
             }
         };
@@ -68,6 +69,7 @@ impl Engine {
             _ => self.is_back(),
         }
         for sealed in &mut batch {
+            self.collector.unanswered(&sealed.shard, started, ended);
             self.attempted(sealed, started, ended, Some((&code, &message)));
         }
         let doubtful = |sealed: &Sealed| sealed.keyless && !sealed.doubted;

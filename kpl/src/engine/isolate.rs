@@ -3,6 +3,7 @@
 
 use super::Engine;
 use crate::error::DeliveryError;
+use crate::order::Ordered;
 use crate::record::hash_key;
 use crate::refill::Refill;
 use crate::sealed::Sealed;
@@ -190,16 +191,19 @@ impl Engine {
         self.order.done(&mut sealed);
         let order = sealed.order;
         match halve(sealed, &self.shared, now) {
-            Ok(halves) => {
-                let mut place = order.turn.place;
-                for mut half in halves.into_iter().flatten() {
-                    half.order = order;
-                    half.order.turn.place = place;
-                    place = place.saturating_add(half.claims.records());
-                    self.enqueue(half, now);
-                }
-            }
+            Ok(halves) => self.take_turns(halves, order, now),
             Err(single) => self.enqueue(single, now),
+        }
+    }
+
+    /// The parts of a Kinesis record go one after the other, in its turn.
+    pub(super) fn take_turns(&mut self, parts: [Vec<Sealed>; 2], order: Ordered, now: Instant) {
+        let mut place = order.turn.place;
+        for mut part in parts.into_iter().flatten() {
+            part.order = order;
+            part.order.turn.place = place;
+            place = place.saturating_add(part.claims.records());
+            self.enqueue(part, now);
         }
     }
 
@@ -220,9 +224,22 @@ impl Engine {
 /// if there is only one.
 fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 2], Sealed> {
     let count = sealed.content.record_count();
+    part(sealed, count / 2, shared, now)
+}
+
+/// The first so many of a Kinesis record's user records, one at least, and the others, one at least.
+pub(super) fn part(
+    sealed: Sealed,
+    first: usize,
+    shared: &Shared,
+    now: Instant,
+) -> Result<[Vec<Sealed>; 2], Sealed> {
+    let count = sealed.content.record_count();
     if count < 2 {
         return Err(sealed);
     }
+    let first = first.clamp(1, count - 1);
+    let since = sealed.since;
     let attempts = Arc::new(sealed.attempts);
     let costs: Vec<usize> = sealed
         .content
@@ -232,7 +249,7 @@ fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 
     let claims = sealed.claims.take_apart(&attempts, costs);
     let mut all = sealed.content.records().zip(claims);
     let mut identity = IdentityReader::default();
-    let mut half = |records: usize| {
+    let mut take = |records: usize| {
         let mut part: Option<Refill> = None;
         for (record, claim) in all.by_ref().take(records) {
             let id = identity.next(record.tags.iter().copied());
@@ -241,9 +258,13 @@ fn halve(sealed: Sealed, shared: &Shared, now: Instant) -> Result<[Vec<Sealed>; 
             part.get_or_insert_with(|| Refill::new(&shared.ledger, key))
                 .push(&record, id, key, claim);
         }
-        part.map(|part| part.seal(&sealed.shard, shared.aggregation, now))
-            .into_iter()
-            .collect()
+        part.map(|part| {
+            let mut part = part.seal(&sealed.shard, shared.aggregation, now);
+            part.since = since;
+            part
+        })
+        .into_iter()
+        .collect()
     };
-    Ok([half(count / 2), half(count - count / 2)])
+    Ok([take(first), take(count - first)])
 }
