@@ -19,7 +19,10 @@ use tokio::time::Instant;
 
 /// Arrivals this near to each other are kept as one, the later one: a record's time to live may last
 /// so much longer, never less.
-const GRAIN: Duration = Duration::from_millis(1);
+const GRAIN: Duration = Duration::from_millis(5);
+
+/// Runs that most aggregates need at the most.
+const RUNS: usize = 4;
 
 /// The claims of the records of one aggregate, in their order.
 #[derive(Debug)]
@@ -101,7 +104,7 @@ impl Claims {
         Self {
             ledger,
             slot: Arc::default(),
-            runs: Vec::with_capacity(1),
+            runs: Vec::with_capacity(RUNS),
             adopted: Vec::new(),
             kept: Vec::new(),
             spooled: Vec::new(),

@@ -195,6 +195,10 @@ impl Attempts {
             self.kept.remove(Self::KEPT / 2);
             self.left_out += 1;
         }
+        // Most operations have one.
+        if self.kept.is_empty() {
+            self.kept.reserve_exact(1);
+        }
         self.kept.push(attempt);
     }
 
