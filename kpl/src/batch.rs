@@ -54,8 +54,8 @@ async fn put_in_parts(
     mut records: Vec<Record>,
     scratch: &mut Scratch,
 ) -> Result<BatchReceipt, PutAllError> {
-    let Scratch { keys, plan } = scratch;
-    if let Err(index) = keys_of(&records, |record| shared.problem(record), keys) {
+    let Scratch { keys, hashes, plan } = scratch;
+    if let Err(index) = keys_of(&records, |record| shared.problem(record), keys, hashes) {
         let reason = PutAllReason::Unacceptable { index };
         return Err(PutAllError {
             reason,
@@ -122,6 +122,8 @@ struct Part<'a> {
 pub(crate) struct Scratch {
     /// The hash keys of the whole batch.
     keys: Vec<HashKey>,
+    /// Those of some partition keys.
+    hashes: Vec<HashKey>,
     plan: Plan,
 }
 
@@ -307,7 +309,7 @@ fn first_part(
 }
 
 /// Finds out the hash key of each record, in one pass with what may be wrong with it; partition keys are
-/// hashed together.
+/// hashed together, and one that follows itself is hashed once.
 ///
 /// # Errors
 /// The place of the first record that cannot be taken.
@@ -315,22 +317,29 @@ fn keys_of(
     records: &[Record],
     problem: impl Fn(&Record) -> Option<Problem>,
     keys: &mut Vec<HashKey>,
+    hashes: &mut Vec<HashKey>,
 ) -> Result<(), usize> {
     keys.clear();
     keys.reserve(records.len());
-    let mut hashes = Vec::new();
     for (chunk, first) in records.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
         let mut hashed = [""; AT_ONCE];
+        // For each record the place of its partition key among those that are hashed.
+        let mut places = [0; AT_ONCE];
         let mut count = 0;
-        for (record, at) in chunk.iter().zip(first..) {
+        let mut last = None;
+        for ((record, place), at) in chunk.iter().zip(&mut places).zip(first..) {
             if problem(record).is_some() {
                 return Err(at);
             }
-            if record.explicit_hash_key.is_none()
-                && let Some(place) = hashed.get_mut(count)
-            {
-                *place = &record.partition_key;
-                count += 1;
+            let key = record.partition_key.as_str();
+            if record.explicit_hash_key.is_none() {
+                if last != Some(key)
+                    && let Some(next) = hashed.get_mut(count)
+                {
+                    (*next, last) = (key, Some(key));
+                    count += 1;
+                }
+                *place = count - 1;
             }
         }
         let hashed = hashed.get(..count).unwrap_or_default();
@@ -338,10 +347,12 @@ fn keys_of(
             hash_keys(hashed, keys);
             return Ok(());
         }
-        hash_keys(hashed, &mut hashes);
-        let mut hashes = hashes.iter().copied();
-        let key = |record: &Record| record.explicit_hash_key.or_else(|| hashes.next());
-        keys.extend(chunk.iter().filter_map(key));
+        hash_keys(hashed, hashes);
+        let key = |(record, place): (&Record, &usize)| {
+            let hashed = || hashes.get(*place).copied();
+            record.explicit_hash_key.or_else(hashed)
+        };
+        keys.extend(chunk.iter().zip(&places).filter_map(key));
     }
     debug_assert_eq!(keys.len(), records.len(), "each record has a hash key");
     Ok(())
@@ -362,12 +373,17 @@ mod tests {
             vec![plain("a"), plain("b")],
             vec![plain("a"), plain("b").explicit_hash_key(7u128), plain("pk")],
             vec![plain("a").explicit_hash_key(1u128)],
+            vec![plain("a"), plain("a"), plain("b"), plain("a")],
+            vec![plain("a"), plain("a").explicit_hash_key(7u128), plain("a")],
             Vec::new(),
         ];
         for records in table {
             for records in [1, 100].map(|times| vec![records.as_slice(); times].concat()) {
                 let mut keys = vec![HashKey::MIN];
-                assert_eq!(keys_of(&records, |_| None, &mut keys), Ok(()));
+                assert_eq!(
+                    keys_of(&records, |_| None, &mut keys, &mut Vec::new()),
+                    Ok(())
+                );
                 assert_eq!(
                     keys,
                     records.iter().map(Record::hash_key).collect::<Vec<_>>()
@@ -383,7 +399,10 @@ mod tests {
             records[bad].partition_key.clear();
             let problem =
                 |record: &Record| record.problem(Wrapping::default(), usize::MAX, RECORD_LIMIT);
-            assert_eq!(keys_of(&records, problem, &mut Vec::new()), Err(bad));
+            assert_eq!(
+                keys_of(&records, problem, &mut Vec::new(), &mut Vec::new()),
+                Err(bad)
+            );
         }
     }
 
