@@ -4,7 +4,8 @@
 //!
 //! Throughput is user records in a CPU-second of the whole process, user and system time of all threads
 //! (`RecordMaxBufferedTime` and all else at its default), without the time in which the benchmark made
-//! the records. Beside it stands the machine's limit for the same bytes, measured in the same run, in turns
+//! the records, from when no more becomes outstanding: until then a process takes memory that it has for
+//! good afterwards, and fresh memory would be most of what is measured. Beside it stands the machine's limit for the same bytes, measured in the same run, in turns
 //! with the producer: the hash of the keys in lanes, a copy into the aggregate and one into the body, the
 //! aggregates' MD5 in lanes, the body's SHA-256, its encryption (AES-256-GCM), on one thread and with nothing
 //! around it, neither sockets nor answers. Each figure is the median of its turns. Allocations are counted in
