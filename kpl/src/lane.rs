@@ -160,6 +160,8 @@ pub(crate) struct Append<'a> {
     lane: &'a Lane,
     state: MutexGuard<'a, State>,
     now: Instant,
+    /// When a record that does not hurry is to be sent at the latest, once that was asked for.
+    lingers: Option<Instant>,
     effects: Effects,
 }
 
@@ -211,6 +213,7 @@ impl Lane {
                 lane: self,
                 state,
                 now,
+                lingers: None,
                 effects: Effects::default(),
             }),
             Stage::Retired => Entry::Retired,
@@ -369,6 +372,13 @@ impl Append<'_> {
         hurried: bool,
     ) -> Option<&mut Claims> {
         let rules = &self.lane.rules;
+        let deadline = if hurried {
+            later(self.now, rules.hurry)
+        } else {
+            *self
+                .lingers
+                .get_or_insert_with(|| later(self.now, rules.linger))
+        };
         let state = &mut *self.state;
         let fits = state.filling.is_some()
             && state.aggregate.len() < rules.max_records
@@ -377,18 +387,12 @@ impl Append<'_> {
             let filling = self.state.filling.as_mut()?;
             filling.span.add(key);
             filling.keyless |= record.partition_key.is_empty();
-            // Who does not hurry waits longer than those before him.
-            if hurried {
-                let deadline = later(self.now, rules.hurry);
-                if deadline < filling.deadline {
-                    filling.deadline = deadline;
-                    self.effects.deadline = Some(deadline);
-                }
+            if deadline < filling.deadline {
+                filling.deadline = deadline;
+                self.effects.deadline = Some(deadline);
             }
             return Some(&mut filling.claims);
         }
-        let wait = if hurried { rules.hurry } else { rules.linger };
-        let deadline = later(self.now, wait);
         let full = self.state.seal(self.lane, self.now);
         self.effects.sealed.extend(full);
         let memory = self.lane.ledger.shelf.take(self.state.last_sizes);
@@ -452,6 +456,11 @@ pub(crate) mod tests {
     }
 
     fn put(lane: &Lane, key: &str, data: &[u8]) -> Effects {
+        put_at(lane, key, data, Instant::now())
+    }
+
+    /// By a caller who came to the lane with this time.
+    fn put_at(lane: &Lane, key: &str, data: &[u8], now: Instant) -> Effects {
         let record = UserRecordRef {
             partition_key: key,
             explicit_hash_key: None,
@@ -464,7 +473,6 @@ pub(crate) mod tests {
         };
         let demand = Demand::one(lane.seat, charge);
         let epoch = lane.ledger.admission.try_acquire(&demand).unwrap();
-        let now = Instant::now();
         let Entry::Open(mut append) = lane.enter(now) else {
             panic!("the lane is open")
         };
@@ -509,6 +517,19 @@ pub(crate) mod tests {
             .collect();
         assert_eq!(sizes, [(41, false), (504, false)]);
         assert_eq!(effects.deadline, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_first_and_got_the_lane_second_waits_no_longer() {
+        let lane = lane(&Options::default());
+        let before = Instant::now();
+        let after = before + Duration::from_millis(30);
+        let linger = Duration::from_millis(100);
+        let deadlines = [after, before, after].map(|now| put_at(&lane, "a", b"x", now).deadline);
+        assert_eq!(
+            deadlines,
+            [Some(after + linger), Some(before + linger), None]
+        );
     }
 
     #[tokio::test(start_paused = true)]
