@@ -79,6 +79,7 @@ mod spool;
 mod stats;
 mod strategist;
 mod sync;
+mod turns;
 
 pub use aggregation::{GlueCompression, GlueHeader, HashKey, HashKeyError};
 pub use aws::cloudwatch::UploadStats;

@@ -22,6 +22,21 @@ pub(crate) enum Rate {
     Adaptive,
 }
 
+impl Rate {
+    /// What it gives of one shard in a time, in bytes; what is found out counts as what a shard takes.
+    pub(crate) fn bytes_in(self, time: Duration) -> u64 {
+        let percent = match self {
+            Self::Fixed(percent) => percent,
+            Self::Adaptive => 100,
+        };
+        let thousandths = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        (SHARD_BYTES / 100)
+            .saturating_mul(percent)
+            .saturating_mul(thousandths)
+            / 1000
+    }
+}
+
 /// The pace of one shard.
 #[derive(Debug)]
 pub(crate) struct Limiter {

@@ -102,6 +102,7 @@ impl Producer {
     /// Safe: a future dropped before it resolves has admitted nothing.
     pub async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
+        shared.turns.give().await;
         let (record, original) = shared.preparation.one(&shared.stream, record)?;
         let put = self.put_prepared(record).await;
         put.map_err(|refused| refused.giving_back(original))

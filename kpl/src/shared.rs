@@ -16,6 +16,7 @@ use crate::shard_map::ShardMap;
 use crate::slot::Slot;
 use crate::spool::SpoolDamage;
 use crate::stats::Ledger;
+use crate::turns::Turns;
 use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
 use runtime::metrics::ExtraDimension;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) map: ArcSwap<ShardMap>,
     /// Room to work in for whoever puts batches.
     pub(crate) desk: Desk,
+    pub(crate) turns: Turns,
     pub(crate) events: UnboundedSender<Event>,
     /// Records are packed together, and wrapped if a reader would take them for an aggregate.
     pub(crate) aggregation: bool,
@@ -275,6 +277,7 @@ impl Shared {
                 }
                 sealed
             };
+            self.turns.closed(sealed.size);
             self.tell(Event::Sealed(sealed));
         }
         if let Some(deadline) = effects.deadline {

@@ -7,8 +7,9 @@
 
 use crate::Failure;
 use crate::process::{field_of, memory_of, read};
+use mimalloc::MiMalloc;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,8 +23,11 @@ thread_local! {
     static UNCOUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The system's allocator, and a count of what is asked of it: allocations and growths, not releases.
+/// The allocator, as README.md advises it for a service that is to keep up, and a count of what is asked of
+/// it: allocations and growths, not releases.
 struct Counting;
+
+static ALLOCATE: MiMalloc = MiMalloc;
 
 fn count() {
     // A thread that ends may allocate when its locals are gone.
@@ -38,24 +42,24 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller's promises, passed on.
-        unsafe { System.alloc(layout) }
+        unsafe { ALLOCATE.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { ALLOCATE.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { ALLOCATE.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
         // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
+        unsafe { ALLOCATE.realloc(pointer, layout, size) }
     }
 }
 

@@ -7,8 +7,9 @@ use kpl::Record;
 
 /// Records of a slice.
 pub const SLICE: usize = 100;
-/// Random bytes that payloads are taken from.
-const POOL: usize = 1 << 20;
+/// Random bytes that payloads are taken from: few enough to stay in the CPU's cache, where those of an
+/// application are that has just written them.
+const POOL: usize = 64 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Keys {

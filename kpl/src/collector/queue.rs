@@ -3,7 +3,7 @@
 //! A shard that was throttled is asked whether it takes something again with as little as there is: one
 //! Kinesis record at a time, a probe that was cut off what is first, until something is accepted.
 
-use super::{Item, SHARD_SHARE};
+use super::{Item, SHARD_SHARE, SHARD_TURN};
 use crate::limiter::{Limiter, Rate};
 use crate::rest::Rest;
 use std::collections::VecDeque;
@@ -19,6 +19,8 @@ pub(super) struct Queue<T> {
     size: usize,
     /// How many shards stand behind it: several where the service chooses among them.
     shards: usize,
+    /// What it may take of a request, in bytes.
+    share: usize,
     /// When the first of them is to be sent.
     due: Option<Instant>,
     pub(super) limiter: Limiter,
@@ -61,6 +63,15 @@ impl Times {
     }
 }
 
+/// What so many shards may take of a request, in bytes.
+fn share_of(rate: Rate, shards: usize) -> usize {
+    let often = rate.bytes_in(SHARD_TURN);
+    usize::try_from(often)
+        .unwrap_or(usize::MAX)
+        .max(SHARD_SHARE)
+        .saturating_mul(shards)
+}
+
 impl<T: Item> Queue<T> {
     pub(super) fn new(rate: Rate, shards: usize, now: Instant) -> Self {
         Self {
@@ -68,6 +79,7 @@ impl<T: Item> Queue<T> {
             probe: None,
             size: 0,
             shards,
+            share: share_of(rate, shards),
             due: None,
             limiter: Limiter::of_shards(rate, shards, now),
             rest: Rest::new(Duration::from_millis(50), Duration::from_secs(2)),
@@ -82,12 +94,13 @@ impl<T: Item> Queue<T> {
     pub(super) fn widen(&mut self, rate: Rate, shards: usize, now: Instant) {
         if std::mem::replace(&mut self.shards, shards) != shards {
             self.limiter = Limiter::of_shards(rate, shards, now);
+            self.share = share_of(rate, shards);
         }
     }
 
     /// What it may take of a request, in bytes.
     pub(super) const fn share(&self) -> usize {
-        SHARD_SHARE.saturating_mul(self.shards)
+        self.share
     }
 
     pub(super) fn add(&mut self, item: T) {

@@ -204,13 +204,20 @@ async fn goes_at_once_when_a_request_is_full() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_takes_no_more_than_its_share_of_a_request() {
-    let mut bench = Bench::new(500, 5 << 20, 1_000);
+    let mut bench = Bench::new(500, 5 << 20, 500);
     (0..4).for_each(|name| bench.add(1, name, 100_000, 0));
     bench.add(2, 9, 10, 0);
     assert_eq!(bench.batch(0), [0, 1, 9]);
     assert_eq!(bench.batch(0), [2, 3], "what was left behind is due");
     bench.add(1, 5, 600_000, 0);
     assert_eq!(bench.batch(0), [5], "too large for a share, it goes alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_share_grows_with_a_rate_far_above_what_a_shard_takes() {
+    let mut bench = Bench::new(500, 5 << 20, 2_000);
+    (0..11).for_each(|name| bench.add(1, name, 100_000, 0));
+    assert_eq!(bench.batch(0), (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

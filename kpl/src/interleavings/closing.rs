@@ -64,6 +64,7 @@ fn producer(records: usize) -> (Arc<Shared>, Engine) {
         ledger,
         map: ArcSwap::from_pointee(map),
         desk: Desk::default(),
+        turns: crate::turns::Turns::default(),
         events: sender,
         aggregation: true,
         idempotent: false,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Slices that are made together, so that the clock is read rarely.
-const TOGETHER: usize = 10;
+/// Slices that are made together, so that the clock is read rarely, and yet what is put was made just now.
+const TOGETHER: usize = 2;
 
 /// How often is looked whether more is outstanding than before.
 const LOOK: Duration = Duration::from_millis(250);
