@@ -5,7 +5,9 @@ use std::fmt;
 use crate::finished::{AggregateMemory, FinishedAggregate};
 use crate::hash::HashKey;
 use crate::keys::{ExplicitHashKeys, PartitionKeys, Place};
-use crate::wire::{ENVELOPE_SIZE, bytes_field_len, index_field_len, put_bytes, put_header, tag};
+use crate::wire::{
+    ENVELOPE_SIZE, Head, bytes_field_len, index_field_len, put_bytes, put_header, tag,
+};
 
 /// A user record to be appended. Nothing is checked here: limits on keys and data are the
 /// producer's.
@@ -202,13 +204,15 @@ impl Aggregate {
             .explicit_hash_key
             .map(|(key, place)| self.explicit_hash_keys.enter(key, place));
         let out = &mut self.records;
-        out.reserve(bytes_field_len(plan.record));
-        put_header(out, tag::RECORD, plan.record);
-        put_header(out, tag::RECORD_PARTITION_KEY_INDEX, key);
+        let mut head = Head::default();
+        head.put(out, tag::RECORD, plan.record);
+        head.put(out, tag::RECORD_PARTITION_KEY_INDEX, key);
         if let Some(index) = explicit {
-            put_header(out, tag::RECORD_EXPLICIT_HASH_KEY_INDEX, index);
+            head.put(out, tag::RECORD_EXPLICIT_HASH_KEY_INDEX, index);
         }
-        put_bytes(out, tag::RECORD_DATA, record.data);
+        head.put(out, tag::RECORD_DATA, record.data.len());
+        head.write(out);
+        out.extend_from_slice(record.data);
         for tag @ (name, value) in record.tags {
             put_header(out, tag::RECORD_TAG, tag_len(tag));
             put_bytes(out, tag::TAG_KEY, name.as_bytes());

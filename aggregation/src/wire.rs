@@ -55,6 +55,49 @@ fn varint_len(value: usize) -> usize {
     encoded_len_varint(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
+/// Tags and their numbers on their way into a buffer: put together in a register, written at once.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    bytes: u128,
+    /// How many bytes, from the lowest on.
+    len: usize,
+}
+
+impl Head {
+    const ROOM: usize = size_of::<u128>();
+
+    #[inline]
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>, tag: u8, mut value: usize) {
+        if self.len + index_field_len(value) > Self::ROOM {
+            self.write(out);
+        }
+        self.byte(tag);
+        while value >= 0x80 {
+            self.byte(low_bits(value) | 0x80);
+            value >>= 7;
+        }
+        self.byte(low_bits(value));
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes |= u128::from(byte) << (8 * self.len);
+        self.len += 1;
+    }
+
+    /// Writes what there is.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
+        let Self { bytes, len } = std::mem::take(self);
+        let whole = out.len() + len;
+        // A copy of fixed length costs less: what is too much is cut off.
+        out.extend_from_slice(&bytes.to_le_bytes());
+        out.truncate(whole);
+    }
+}
+
+fn low_bits(value: usize) -> u8 {
+    u8::try_from(value & 0x7f).unwrap_or_default()
+}
+
 /// Writes tag and length of a field whose bytes follow.
 pub(crate) fn put_header(out: &mut Vec<u8>, tag: u8, value: usize) {
     out.push(tag);
@@ -242,6 +285,23 @@ mod tests {
                 end: u32::try_from(data.len()).unwrap(),
             },
         )
+    }
+
+    #[test]
+    fn a_head_is_what_its_fields_are_one_by_one() {
+        let numbers = [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, usize::MAX];
+        for first in numbers {
+            for second in numbers {
+                let (mut at_once, mut one_by_one) = (vec![7], vec![7]);
+                let mut head = Head::default();
+                for (tag, number) in [(0x1a, first), (0x08, second), (0x10, first), (0x1a, 3)] {
+                    head.put(&mut at_once, tag, number);
+                    put_header(&mut one_by_one, tag, number);
+                }
+                head.write(&mut at_once);
+                assert_eq!(at_once, one_by_one, "{first} {second}");
+            }
+        }
     }
 
     #[test]

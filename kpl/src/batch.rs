@@ -260,7 +260,7 @@ impl Plan {
                     spooled: part.spooled.map(|first| first + at as u64),
                 };
                 let placed = match &mut entry {
-                    Entry::Open(append) => append.push(&view, *key, fresh, shared.keep(record)),
+                    Entry::Open(append) => append.push(&view, *key, &fresh, shared.keep(record)),
                     Entry::Retired => {
                         left.push((at, record, *key, fresh));
                         continue;
@@ -270,7 +270,7 @@ impl Plan {
                 if let Some((slot, position)) = placed {
                     receipt.add(part.place + at, slot, position);
                 } else {
-                    let (slot, position) = shared.closed(record, fresh);
+                    let (slot, position) = shared.closed(record, &fresh);
                     receipt.add(part.place + at, &slot, position);
                 }
             }
@@ -280,7 +280,7 @@ impl Plan {
         }
         // The map has changed under way.
         for (at, record, key, fresh) in left {
-            let (slot, position) = shared.place(record, key, fresh);
+            let (slot, position) = shared.place(record, key, &fresh);
             receipt.add(part.place + at, &slot, position);
         }
     }

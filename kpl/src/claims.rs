@@ -21,16 +21,13 @@ use tokio::time::Instant;
 /// so much longer, never less.
 const GRAIN: Duration = Duration::from_millis(5);
 
-/// Runs that most aggregates need at the most.
-const RUNS: usize = 4;
-
 /// The claims of the records of one aggregate, in their order.
 #[derive(Debug)]
 pub(crate) struct Claims {
     ledger: Arc<Ledger>,
     slot: Arc<Slot>,
     /// Arrival and permit of the records, run-length coded.
-    runs: Vec<Run>,
+    runs: Runs,
     /// Records that came from aggregates that were taken apart, by position.
     adopted: Vec<(u32, Ticket)>,
     /// The records by position, if they are to be kept; else empty.
@@ -52,6 +49,23 @@ struct Run {
     arrival: Instant,
     epoch: u64,
     seat: Seat,
+}
+
+/// Runs in their order. Most aggregates need one, which is at hand without an allocation.
+#[derive(Debug, Default)]
+struct Runs {
+    before: Vec<Run>,
+    last: Option<Run>,
+}
+
+impl Runs {
+    fn push(&mut self, run: Run) {
+        self.before.extend(self.last.replace(run));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.before.iter().chain(&self.last)
+    }
 }
 
 impl Run {
@@ -88,7 +102,7 @@ pub(crate) struct Claim {
 }
 
 /// A record that was just admitted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Fresh {
     pub(crate) bytes: usize,
     pub(crate) epoch: u64,
@@ -104,7 +118,7 @@ impl Claims {
         Self {
             ledger,
             slot: Arc::default(),
-            runs: Vec::with_capacity(RUNS),
+            runs: Runs::default(),
             adopted: Vec::new(),
             kept: Vec::new(),
             spooled: Vec::new(),
@@ -136,11 +150,11 @@ impl Claims {
     }
 
     /// Takes a record in, and keeps it if it is to be kept; gives its position.
-    pub(crate) fn take(&mut self, fresh: Fresh, keep: Option<Record>) -> u32 {
-        self.kept.extend(keep);
+    pub(crate) fn take(&mut self, fresh: &Fresh, keep: Option<&Record>) -> u32 {
+        self.kept.extend(keep.cloned());
         self.note_spooled(fresh.spooled);
         self.grow_older(fresh.arrival);
-        match self.runs.last_mut() {
+        match &mut self.runs.last {
             Some(run)
                 if run.epoch == fresh.epoch
                     && run.seat == fresh.seat
@@ -202,7 +216,7 @@ impl Claims {
     pub(crate) fn waits(&self, start: Instant, mut each: impl FnMut(Duration, u64)) {
         let mut position = 0;
         let mut adopted = self.adopted.iter().peekable();
-        for run in &self.runs {
+        for run in self.runs.iter() {
             let waited = start.saturating_duration_since(run.arrival);
             let first = position;
             position += u32::try_from(run.records).unwrap_or(u32::MAX);
@@ -444,9 +458,9 @@ mod tests {
     async fn settling_resolves_counts_and_releases() {
         let ledger = ledger();
         let mut claims = Claims::new(Arc::clone(&ledger));
-        claims.take(fresh(&ledger, 10), None);
-        let position = claims.take(fresh(&ledger, 20), None);
-        assert_eq!((claims.runs.len(), position), (1, 1));
+        claims.take(&fresh(&ledger, 10), None);
+        let position = claims.take(&fresh(&ledger, 20), None);
+        assert_eq!((claims.runs.iter().count(), position), (1, 1));
         let receipt = Receipt::new(Arc::clone(claims.slot()), position);
         assert_eq!(
             ledger.admission.outstanding(),
@@ -468,7 +482,7 @@ mod tests {
     async fn what_is_dropped_resolves_as_closed() {
         let ledger = ledger();
         let mut claims = Claims::new(Arc::clone(&ledger));
-        let position = claims.take(fresh(&ledger, 10), None);
+        let position = claims.take(&fresh(&ledger, 10), None);
         let receipt = Receipt::new(Arc::clone(claims.slot()), position);
         drop(claims);
         assert!(matches!(
@@ -484,13 +498,13 @@ mod tests {
         let ledger = ledger();
         let record = |name: &'static str| Some(Record::new("k", name));
         let mut first = Claims::new(Arc::clone(&ledger));
-        let a = first.take(fresh(&ledger, 1), record("a"));
+        let a = first.take(&fresh(&ledger, 1), record("a").as_ref());
         let a = Receipt::new(Arc::clone(first.slot()), a);
-        let b = first.take(fresh(&ledger, 1), record("b"));
+        let b = first.take(&fresh(&ledger, 1), record("b").as_ref());
         let b = Receipt::new(Arc::clone(first.slot()), b);
         let mut apart = first.take_apart(&attempts(&[]), [1, 1]).into_iter();
         let mut second = Claims::new(Arc::clone(&ledger));
-        let c = second.take(fresh(&ledger, 1), record("c"));
+        let c = second.take(&fresh(&ledger, 1), record("c").as_ref());
         let c = Receipt::new(Arc::clone(second.slot()), c);
         second.adopt(apart.next().unwrap());
         second.settle(&DeliveryError::expired(attempts(&[None])).into());
@@ -511,10 +525,10 @@ mod tests {
         assert_eq!(ledger.ages.oldest(), None);
         let begin = Instant::now();
         let mut first = Claims::new(Arc::clone(&ledger));
-        first.take(fresh(&ledger, 1), None);
+        first.take(&fresh(&ledger, 1), None);
         wait().await;
         let mut second = Claims::new(Arc::clone(&ledger));
-        second.take(fresh(&ledger, 1), None);
+        second.take(&fresh(&ledger, 1), None);
         assert_eq!(ledger.ages.oldest(), Some(begin));
         let apart = first.take_apart(&attempts(&[]), [1]);
         assert_eq!(ledger.ages.oldest(), Some(begin + Duration::from_secs(1)));
@@ -532,11 +546,11 @@ mod tests {
         let mut first = Claims::new(Arc::clone(&ledger));
         let a = Receipt::new(
             Arc::clone(first.slot()),
-            first.take(fresh(&ledger, 10), None),
+            first.take(&fresh(&ledger, 10), None),
         );
         let b = Receipt::new(
             Arc::clone(first.slot()),
-            first.take(fresh(&ledger, 20), None),
+            first.take(&fresh(&ledger, 20), None),
         );
         let mut apart = first
             .take_apart(&attempts(&[Some("Wrong Shard")]), [10, 20])
@@ -545,7 +559,7 @@ mod tests {
         let mut second = Claims::new(Arc::clone(&ledger));
         let c = Receipt::new(
             Arc::clone(second.slot()),
-            second.take(fresh(&ledger, 30), None),
+            second.take(&fresh(&ledger, 30), None),
         );
         assert_eq!(second.adopt(apart.next().unwrap()), 1);
         let mut again = second

@@ -13,7 +13,7 @@ use crate::sealed::Sealed;
 use crate::settings::Options;
 use queue::{Queue, Times};
 use runtime::Chance;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -106,7 +106,7 @@ type Turn = (Instant, u64, QueueId);
 #[derive(Debug)]
 pub(crate) struct Collector<T = Sealed> {
     limits: Limits,
-    names: BTreeMap<Arc<str>, QueueId>,
+    names: HashMap<Arc<str>, QueueId>,
     queues: BTreeMap<QueueId, Queue<T>>,
     /// The queues that are not empty, by when each is free, ready, and expires. Who was served goes
     /// behind those that were free or ready before, so shards take turns.
@@ -133,7 +133,7 @@ impl<T: Item> Collector<T> {
     pub(crate) fn new(limits: Limits, chance: Chance) -> Self {
         Self {
             limits,
-            names: BTreeMap::new(),
+            names: HashMap::new(),
             queues: BTreeMap::new(),
             free: BTreeSet::new(),
             ready: BTreeSet::new(),

@@ -323,8 +323,8 @@ impl Append<'_> {
         &mut self,
         record: &UserRecordRef<'_>,
         key: HashKey,
-        fresh: Fresh,
-        keep: Option<Record>,
+        fresh: &Fresh,
+        keep: Option<&Record>,
     ) -> Option<(&Arc<Slot>, u32)> {
         // A flush waits for it: it must not wait the whole time for others.
         let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
@@ -484,7 +484,7 @@ pub(crate) mod tests {
             spooled: None,
         };
         append
-            .push(&record, HashKey::of_partition_key(key), fresh, None)
+            .push(&record, HashKey::of_partition_key(key), &fresh, None)
             .unwrap();
         append.finish()
     }
@@ -595,7 +595,7 @@ pub(crate) mod tests {
             seat: lane.seat,
             spooled: None,
         };
-        append.push(&record, HashKey::MIN, fresh, None).unwrap();
+        append.push(&record, HashKey::MIN, &fresh, None).unwrap();
         let soon = begin + Duration::from_millis(20);
         assert_eq!(append.finish().deadline, Some(soon));
         assert_eq!(lane.seal_due(begin, begin).unwrap_err(), Some(soon));

@@ -17,7 +17,7 @@ use crate::sealed::Sealed;
 use parking_lot::Mutex;
 use runtime::metrics::{Level, Metric, Unit};
 use runtime::{Counter, Gauge, Histogram, Metrics};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ const fn summary(name: &'static str, unit: Unit) -> Metric {
 pub(crate) struct Meters {
     metrics: Metrics,
     stream: String,
-    shards: Mutex<BTreeMap<Arc<str>, Arc<ShardMeters>>>,
+    shards: Mutex<HashMap<Arc<str>, Arc<ShardMeters>>>,
     /// Of records whose shard is not known.
     nowhere: Arc<ShardMeters>,
     pub(crate) received: Counter,

@@ -62,7 +62,8 @@ impl fmt::Debug for Preparation {
 }
 
 impl Preparation {
-    fn is_idle(&self) -> bool {
+    /// Nothing is done to any.
+    pub(crate) fn is_idle(&self) -> bool {
         #[cfg(feature = "compression")]
         if self.compression.is_some() {
             return false;

@@ -1,6 +1,6 @@
 //! The handle that callers hold.
 
-use crate::admission::{Charge, IntakeClosed, NotNow};
+use crate::admission::{Charge, NotNow};
 use crate::batch;
 use crate::blocking::BlockingProducer;
 use crate::builder::ProducerBuilder;
@@ -103,6 +103,9 @@ impl Producer {
     pub async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
         shared.turns.give().await;
+        if shared.preparation.is_idle() && shared.ledger.spool.get().is_none() {
+            return shared.put(record).await;
+        }
         let (record, original) = shared.preparation.one(&shared.stream, record)?;
         let put = self.put_prepared(record).await;
         put.map_err(|refused| refused.giving_back(original))
@@ -110,6 +113,9 @@ impl Producer {
 
     async fn put_prepared(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
+        if shared.ledger.spool.get().is_none() {
+            return shared.put(record).await;
+        }
         if let Some(problem) = shared.problem(&record) {
             return Err(problem.refuse(record));
         }
@@ -120,17 +126,11 @@ impl Producer {
                 return Err(PutError::Spool { source, record });
             }
         };
-        let put = match shared.put_now(&record, spooled.first()) {
-            Ok(receipt) => Ok(receipt),
-            Err((NotNow::Closed, _)) => Err(IntakeClosed),
-            Err((NotNow::Full, demand)) => shared.put_later(&record, spooled.first(), demand).await,
-        };
+        let put = shared.put_in_turn(record, spooled.first()).await;
         if put.is_ok() {
             spooled.admitted(1);
         }
-        put.map_err(|IntakeClosed| PutError::Closed {
-            record: Box::new(record),
-        })
+        put
     }
 
     /// Puts a record if there is room for it now. Never waits, and needs no runtime around it. Whoever

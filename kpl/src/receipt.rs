@@ -35,6 +35,8 @@ pub struct Delivered {
 pub struct Receipt {
     slot: Arc<Slot>,
     position: u32,
+    /// The slot wakes its task.
+    waits: bool,
     patience: Option<Box<Patience>>,
 }
 
@@ -43,6 +45,7 @@ impl Receipt {
         Self {
             slot,
             position,
+            waits: false,
             patience: None,
         }
     }
@@ -69,8 +72,10 @@ impl Future for Receipt {
         if self.slot.poll(self.position, 1, cx).is_ready()
             && let Some(outcome) = self.slot.outcome(self.position)
         {
+            self.waits = false;
             return Poll::Ready(outcome);
         }
+        self.waits = true;
         let Some(patience) = &mut self.patience else {
             return Poll::Pending;
         };
@@ -81,7 +86,9 @@ impl Future for Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.slot.forget(self.position);
+        if self.waits {
+            self.slot.forget(self.position);
+        }
     }
 }
 
@@ -314,6 +321,8 @@ mod tests {
     use super::*;
     use crate::slot::Verdict;
     use futures::FutureExt;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::task::{Wake, Waker};
 
     fn delivered(sequence_number: &str) -> Verdict {
         Verdict::Delivered {
@@ -321,6 +330,27 @@ mod tests {
             sequence_number: sequence_number.into(),
             aggregated: true,
             attempts: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_receipt_that_waited_leaves_no_waker_when_it_is_dropped() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        for drops in [true, false] {
+            let (slot, woken) = (Arc::<Slot>::default(), Arc::new(Woken(false.into())));
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut receipt = Receipt::new(Arc::clone(&slot), 3);
+            let pending = receipt.poll_unpin(&mut Context::from_waker(&waker));
+            assert!(pending.is_pending());
+            let kept = Some(receipt).filter(|_| !drops);
+            slot.resolve(delivered("7"));
+            assert_eq!(woken.0.load(Relaxed), !drops);
+            drop(kept);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
 use crate::batch::Desk;
 use crate::claims::{Claim, Claims, Fresh};
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, PutError};
 use crate::events::Listeners;
 use crate::lane::{Effects, Entry, Lane};
 use crate::patience::Patience;
@@ -104,6 +104,31 @@ impl Shared {
         record::cost(record, self.keep_records).min(bound.bytes)
     }
 
+    /// Puts a record that needs no preparation and no place in a spool.
+    pub(crate) async fn put(&self, record: Record) -> Result<Receipt, PutError> {
+        if let Some(problem) = self.problem(&record) {
+            return Err(problem.refuse(record));
+        }
+        self.put_in_turn(record, None).await
+    }
+
+    /// Puts a record as soon as there is room for it. `spooled` is its number in the spool, if there is
+    /// one.
+    pub(crate) async fn put_in_turn(
+        &self,
+        record: Record,
+        spooled: Option<u64>,
+    ) -> Result<Receipt, PutError> {
+        let put = match self.put_now(&record, spooled) {
+            Ok(receipt) => return Ok(receipt),
+            Err((NotNow::Closed, _)) => Err(IntakeClosed),
+            Err((NotNow::Full, demand)) => self.put_later(&record, spooled, demand).await,
+        };
+        put.map_err(|IntakeClosed| PutError::Closed {
+            record: Box::new(record),
+        })
+    }
+
     /// Puts a record if there is room for it now, or says what to ask for. `spooled` is its number in
     /// the spool, if there is one.
     pub(crate) fn put_now(
@@ -171,8 +196,8 @@ impl Shared {
             spooled,
         };
         self.ledger.meters.received.add_at(1, now);
-        let placed = lane.and_then(|lane| self.place_in(lane, record, key, fresh));
-        let (slot, position) = placed.unwrap_or_else(|| self.place(record, key, fresh));
+        let placed = lane.and_then(|lane| self.place_in(lane, record, key, &fresh));
+        let (slot, position) = placed.unwrap_or_else(|| self.place(record, key, &fresh));
         Receipt::new(slot, position).with_patience(patience)
     }
 
@@ -182,12 +207,12 @@ impl Shared {
     }
 
     /// The record itself, if it is to be kept.
-    pub(crate) fn keep(&self, record: &Record) -> Option<Record> {
-        self.keep_records.then(|| record.clone())
+    pub(crate) fn keep<'a>(&self, record: &'a Record) -> Option<&'a Record> {
+        self.keep_records.then_some(record)
     }
 
     /// Puts an admitted record into its shard's open aggregate. Gives where its receipt looks.
-    pub(crate) fn place(&self, record: &Record, key: HashKey, fresh: Fresh) -> (Arc<Slot>, u32) {
+    pub(crate) fn place(&self, record: &Record, key: HashKey, fresh: &Fresh) -> (Arc<Slot>, u32) {
         loop {
             let map = self.map.load();
             let (_, lane) = map.find(key);
@@ -203,7 +228,7 @@ impl Shared {
         lane: &Arc<Lane>,
         record: &Record,
         key: HashKey,
-        fresh: Fresh,
+        fresh: &Fresh,
     ) -> Option<(Arc<Slot>, u32)> {
         match lane.enter(fresh.arrival) {
             Entry::Open(mut append) => {
@@ -219,7 +244,7 @@ impl Shared {
     }
 
     /// Where the receipt looks of a record that was admitted when the producer ended.
-    pub(crate) fn closed(&self, record: &Record, fresh: Fresh) -> (Arc<Slot>, u32) {
+    pub(crate) fn closed(&self, record: &Record, fresh: &Fresh) -> (Arc<Slot>, u32) {
         let mut claims = Claims::new(Arc::clone(&self.ledger));
         let position = claims.take(fresh, self.keep(record));
         (Arc::clone(claims.slot()), position)

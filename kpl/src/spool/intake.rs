@@ -4,7 +4,6 @@ use super::log::{Log, Recovered};
 use super::segment::{put_record, record_size};
 use super::writer::Spool;
 use super::{SpoolError, SpoolOptions};
-use crate::admission::{IntakeClosed, NotNow};
 use crate::events::ProducerEvent;
 use crate::record::Record;
 use crate::shared::Shared;
@@ -109,13 +108,7 @@ pub(crate) async fn recover(shared: Arc<Shared>, mut recovered: Recovered, _reco
             }
         };
         for (number, record) in records {
-            let put = match shared.put_now(&record, Some(number)) {
-                Err((NotNow::Full, demand)) => {
-                    shared.put_later(&record, Some(number), demand).await
-                }
-                Err((NotNow::Closed, _)) => Err(IntakeClosed),
-                Ok(receipt) => Ok(receipt),
-            };
+            let put = shared.put_in_turn(record, Some(number)).await;
             let Ok(receipt) = put else { return };
             receipt.forget();
             shared.ledger.meters.recovered.add(1);
