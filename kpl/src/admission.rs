@@ -11,6 +11,7 @@ mod shares;
 mod state;
 
 use crate::sync::{AtomicU64, Mutex, Notify};
+use crate::turns::Turns;
 use pool::Member;
 pub(crate) use pool::Pool;
 use state::{Standing, State};
@@ -144,6 +145,8 @@ pub(crate) struct Admission {
     epoch: AtomicU64,
     /// Told whenever an epoch has emptied.
     emptied: Notify,
+    /// Callers and senders take turns.
+    pub(crate) turns: Turns,
 }
 
 impl Charge {
@@ -186,6 +189,7 @@ impl Admission {
             state: Mutex::new(State::new(bound)),
             epoch: AtomicU64::new(1),
             emptied: Notify::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -275,7 +279,13 @@ impl Admission {
         if state.closed {
             return Err(NotNow::Closed);
         }
-        state.admit_now(demand).ok_or(NotNow::Full)
+        self.admit_now(&mut state, demand).ok_or(NotNow::Full)
+    }
+
+    fn admit_now(&self, state: &mut State, demand: &Demand) -> Option<u64> {
+        let epoch = state.admit_now(demand)?;
+        self.turns.admitted(demand.total.bytes);
+        Some(epoch)
     }
 
     /// Gives back what was admitted.
@@ -380,7 +390,7 @@ impl Future for Acquire<'_> {
             if state.closed {
                 return Poll::Ready(Err(IntakeClosed));
             }
-            if let Some(epoch) = state.admit_now(&this.demand) {
+            if let Some(epoch) = this.admission.admit_now(&mut state, &this.demand) {
                 return Poll::Ready(Ok(epoch));
             }
             this.ticket = Some(state.enqueue(this.demand.as_ref().clone(), cx.waker().clone()));

@@ -23,7 +23,7 @@ pub(crate) async fn put_all(
     shared: &Shared,
     records: Vec<Record>,
 ) -> Result<BatchReceipt, PutAllError> {
-    shared.turns.give().await;
+    shared.ledger.admission.turns.give().await;
     let prepared = shared.preparation.all(&shared.stream, records);
     let (records, originals) = prepared.map_err(|(index, problem, records)| PutAllError {
         reason: PutAllReason::Serializer {

@@ -192,7 +192,6 @@ impl ProducerBuilder {
             record_limit: AtomicUsize::new(record_limit),
             ledger,
             desk: Desk::default(),
-            turns: crate::turns::Turns::default(),
             map: ArcSwap::from_pointee(map),
             events,
             aggregation: options.aggregation,

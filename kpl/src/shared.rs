@@ -16,7 +16,6 @@ use crate::shard_map::ShardMap;
 use crate::slot::Slot;
 use crate::spool::SpoolDamage;
 use crate::stats::Ledger;
-use crate::turns::Turns;
 use aggregation::{HashKey, RecordId, UserRecordRef};
 use arc_swap::ArcSwap;
 use runtime::metrics::ExtraDimension;
@@ -52,7 +51,6 @@ pub(crate) struct Shared {
     pub(crate) map: ArcSwap<ShardMap>,
     /// Room to work in for whoever puts batches.
     pub(crate) desk: Desk,
-    pub(crate) turns: Turns,
     pub(crate) events: UnboundedSender<Event>,
     /// Records are packed together, and wrapped if a reader would take them for an aggregate.
     pub(crate) aggregation: bool,
@@ -302,7 +300,6 @@ impl Shared {
                 }
                 sealed
             };
-            self.turns.closed(sealed.size);
             self.tell(Event::Sealed(sealed));
         }
         if let Some(deadline) = effects.deadline {

@@ -157,3 +157,30 @@ async fn records_of_shards_that_have_gone_are_accounted_for() {
     let receipts: Vec<_> = all.map(|record| producer.try_put(record)).collect();
     assert!(receipts.iter().filter(|put| put.is_ok()).count() >= 10);
 }
+
+/// In real time: a clock that stands still lets no more go than a shard takes in a second.
+#[tokio::test]
+async fn a_caller_that_never_waits_does_not_keep_its_thread_from_the_senders() {
+    const RECORDS: usize = 20_000;
+    let local = orders(Limits::Off, 4);
+    // So that no pace holds anything back.
+    let fast = producer(&local).rate_limit(1_000_000);
+    let producer = fast.build().await.unwrap();
+    for by_batches in [false, true] {
+        let mut most = 0;
+        for n in 0..RECORDS / 100 {
+            let batch = (0..100).map(|m| Record::new(format!("{n}/{m}"), vec![b'x'; 1_000]));
+            if by_batches {
+                producer.put_all(batch).await.unwrap().forget();
+            } else {
+                for record in batch {
+                    producer.put(record).await.unwrap().forget();
+                }
+            }
+            most = most.max(producer.outstanding().bytes);
+        }
+        assert!(most < 8 << 20, "{most} bytes were outstanding");
+        producer.flush().await;
+    }
+    assert_eq!(producer.stats().delivered, 2 * RECORDS as u64);
+}

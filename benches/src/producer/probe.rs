@@ -70,6 +70,9 @@ pub struct Load {
     /// `MaxBufferedBytes`; the default without.
     #[arg(long)]
     bound: Option<u64>,
+    /// `RecordMaxBufferedTime`, in milliseconds; the default without.
+    #[arg(long)]
+    buffered: Option<u64>,
     /// `MaxBufferedRecords`; the default without.
     #[arg(long)]
     records: Option<u64>,

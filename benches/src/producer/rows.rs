@@ -22,7 +22,8 @@ struct Case {
     single: bool,
     callers: u32,
     workers: u32,
-    /// `AggregationMaxSize` and `MaxBufferedBytes`, unless the defaults.
+    /// `AggregationMaxSize` and `MaxBufferedBytes`, unless the defaults; records may then wait for others of
+    /// their shard for a second.
     bounds: Option<(usize, u64)>,
 }
 
@@ -35,7 +36,7 @@ impl Case {
             size,
             single: false,
             callers: 1,
-            workers: 2,
+            workers: 1,
             bounds: None,
         }
     }
@@ -71,6 +72,8 @@ impl Case {
         if let Some((aggregate, bound)) = self.bounds {
             what.extend(["--aggregate".to_owned(), aggregate.to_string()]);
             what.extend(["--bound".to_owned(), bound.to_string()]);
+            // Else aggregates of many shards are closed by time before they have these bytes.
+            what.extend(["--buffered".to_owned(), "1000".to_owned()]);
         }
         (common.to_vec(), what)
     }
@@ -272,10 +275,9 @@ pub async fn shards(effort: Effort) -> Result<Vec<Line>, Failure> {
 
 pub async fn threads(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut one = four_shards();
-    one.workers = 4;
     one.name = "one thread".to_owned();
     let mut four = one.clone();
-    four.callers = 4;
+    (four.callers, four.workers) = (4, 4);
     four.name = "4 threads".to_owned();
     let one = one.measure(effort).await?;
     Ok(vec![four.measure(effort).await?.against(&one, 90.0, None)])

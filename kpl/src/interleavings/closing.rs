@@ -64,7 +64,6 @@ fn producer(records: usize) -> (Arc<Shared>, Engine) {
         ledger,
         map: ArcSwap::from_pointee(map),
         desk: Desk::default(),
-        turns: crate::turns::Turns::default(),
         events: sender,
         aggregation: true,
         idempotent: false,

@@ -31,6 +31,9 @@ pub async fn measure(options: &ProbeOptions, load: &Load) -> Figures {
             .max_buffered_bytes(bytes)
             .max_buffered_records(bytes / 64);
     }
+    if let Some(buffered) = load.buffered {
+        builder = builder.record_max_buffered_time(Duration::from_millis(buffered));
+    }
     if let Some(records) = load.records {
         builder = builder.max_buffered_records(records);
     }
