@@ -39,6 +39,18 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Both.
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            keys: self.keys + more.keys,
+            copies: self.copies + more.copies,
+            md5: self.md5 + more.md5,
+            sha256: self.sha256 + more.sha256,
+            tls: self.tls + more.tls,
+            records: self.records + more.records,
+        }
+    }
+
     /// Records in a CPU-second.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn rate(&self) -> f64 {

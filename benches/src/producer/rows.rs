@@ -44,7 +44,7 @@ impl Case {
     fn arguments(&self, effort: Effort) -> (Vec<String>, Vec<String>) {
         // Enough of them that aggregates of many shards fill several times.
         let longer = if self.shards > 1_000 { 2 } else { 1 };
-        let time = effort.run().as_millis() * longer;
+        let time = effort.run().as_millis() * longer / TURNS as u128;
         let common = [
             "--time",
             &time.to_string(),
@@ -87,29 +87,43 @@ impl Case {
         }
     }
 
-    /// The producer and the limit in turns.
-    async fn measure(&self, effort: Effort) -> Result<Measured, Failure> {
-        let sink = Sink::start(self.shards, &[]).await?;
+    async fn sink(&self) -> Result<Sink, Failure> {
+        Sink::start(self.shards, &[]).await
+    }
+
+    async fn run(&self, sink: &Sink, effort: Effort) -> Result<Run, Failure> {
         let (common, what) = self.arguments(effort);
         let common: Vec<&str> = common.iter().map(String::as_str).collect();
-        let mut runs = Vec::new();
-        let mut limits = Vec::new();
-        for _ in 0..effort.turns() {
-            runs.push(Run::from(&sink.probe(&common, &what).await?)?);
-            limits.push(limit::measure(self.work(), effort.run() / 4)?);
+        Run::from(&sink.probe(&common, &what).await?)
+    }
+
+    /// The producer, and the limit right before and after it.
+    async fn measure(&self, effort: Effort) -> Result<Measured<Parts>, Failure> {
+        let sink = self.sink().await?;
+        let mut turns = Vec::new();
+        for _ in 0..TURNS * effort.turns() {
+            let before = limit::measure(self.work(), effort.run() / 8)?;
+            let run = self.run(&sink, effort).await?;
+            let after = limit::measure(self.work(), effort.run() / 8)?;
+            turns.push((run, before.and(after)));
         }
-        runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-        limits.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
-        match (runs.get(runs.len() / 2), limits.get(limits.len() / 2)) {
-            (Some(run), Some(limit)) => Ok(Measured {
-                name: self.name.clone(),
-                run: *run,
-                limit: *limit,
-            }),
-            _ => Err("nothing was measured".into()),
+        Measured::of(self, turns, Parts::rate)
+    }
+
+    /// The producer under this load and under another in turns.
+    async fn measure_beside(&self, other: &Self, effort: Effort) -> Result<Measured<Run>, Failure> {
+        let (sink, sink_of_other) = (self.sink().await?, other.sink().await?);
+        let mut turns = Vec::new();
+        for _ in 0..TURNS * effort.turns() {
+            let run = self.run(&sink, effort).await?;
+            turns.push((run, other.run(&sink_of_other, effort).await?));
         }
+        Measured::of(self, turns, |run| run.rate)
     }
 }
+
+/// Turns in place of one: the shorter, the less the machine changes meanwhile.
+const TURNS: usize = 2;
 
 /// What a probe found of a load.
 #[derive(Debug, Clone, Copy)]
@@ -142,14 +156,31 @@ impl Run {
     }
 }
 
+/// The run whose part of what it is held against is the median.
 #[derive(Debug, Clone)]
-struct Measured {
+struct Measured<T> {
     name: String,
     run: Run,
-    limit: Parts,
+    beside: T,
+    percent: f64,
 }
 
-impl Measured {
+impl<T> Measured<T> {
+    fn of(case: &Case, turns: Vec<(Run, T)>, rate: impl Fn(&T) -> f64) -> Result<Self, Failure> {
+        let measured = |(run, beside): (Run, T)| Self {
+            name: case.name.clone(),
+            run,
+            percent: 100.0 * run.rate / rate(&beside),
+            beside,
+        };
+        let mut all: Vec<Self> = turns.into_iter().map(measured).collect();
+        all.sort_by(|a, b| a.percent.total_cmp(&b.percent));
+        let middle = all.len() / 2;
+        all.into_iter()
+            .nth(middle)
+            .ok_or_else(|| "nothing was measured".into())
+    }
+
     fn about(&self) -> String {
         let Run {
             rate,
@@ -166,15 +197,17 @@ impl Measured {
             resident / MEBI,
         )
     }
+}
 
+impl Measured<Parts> {
     /// The figure as a part of the limit, and the allocations; KPL's figure was measured elsewhere.
     fn against_limit(&self, target: f64, allocations: Option<f64>, kpl: Option<f64>) -> [Line; 2] {
-        let part = 100.0 * self.run.rate / self.limit.rate();
-        let [keys, copies, md5, sha256, tls] = self.limit.each();
+        let part = self.percent;
+        let [keys, copies, md5, sha256, tls] = self.beside.each();
         let mut measured = format!(
             "{part:.0} % of {}: {}; limit in ns: keys {keys:.0}, copies {copies:.0}, MD5 {md5:.0}, \
              SHA-256 {sha256:.0}, AES-GCM {tls:.0}",
-            thousands(self.limit.rate()),
+            thousands(self.beside.rate()),
             self.about()
         );
         if let Some(kpl) = kpl {
@@ -192,11 +225,17 @@ impl Measured {
             },
         ]
     }
+}
 
+impl Measured<Run> {
     /// The figure as a part of another.
-    fn against(&self, other: &Self, target: f64, kpl: Option<f64>) -> Line {
-        let part = 100.0 * self.run.rate / other.run.rate;
-        let mut measured = format!("{part:.0} %: {}", self.about());
+    fn against(&self, other: &Case, target: f64, kpl: Option<f64>) -> Line {
+        let part = self.percent;
+        let mut measured = format!(
+            "{part:.0} % of {}: {}",
+            thousands(self.beside.rate),
+            self.about()
+        );
         if let Some(kpl) = kpl {
             let _ = write!(measured, "; KPL 1.1.1 elsewhere: {}", thousands(kpl));
         }
@@ -260,14 +299,14 @@ pub async fn single(effort: Effort) -> Result<Vec<Line>, Failure> {
 }
 
 pub async fn shards(effort: Effort) -> Result<Vec<Line>, Failure> {
-    let few = four_shards().measure(effort).await?;
+    let few = four_shards();
     let mut lines = Vec::new();
     for (shards, target, kpl) in [(1_000, 80.0, Some(44_000.0)), (10_000, 70.0, None)] {
         let mut case = four_shards();
         case.name = format!("{shards} shards");
         case.shards = shards;
         case.bounds = Some((4_096, 1 << 30));
-        let many = case.measure(effort).await?;
+        let many = case.measure_beside(&few, effort).await?;
         lines.push(many.against(&few, target, kpl));
     }
     Ok(lines)
@@ -277,10 +316,10 @@ pub async fn threads(effort: Effort) -> Result<Vec<Line>, Failure> {
     let mut one = four_shards();
     one.name = "one thread".to_owned();
     let mut four = one.clone();
-    (four.callers, four.workers) = (4, 4);
     four.name = "4 threads".to_owned();
-    let one = one.measure(effort).await?;
-    Ok(vec![four.measure(effort).await?.against(&one, 90.0, None)])
+    (four.callers, four.workers) = (4, 4);
+    let measured = four.measure_beside(&one, effort).await?;
+    Ok(vec![measured.against(&one, 90.0, None)])
 }
 
 pub async fn paced(effort: Effort) -> Result<Vec<Line>, Failure> {
