@@ -37,7 +37,7 @@ pub(crate) struct PartitionKeys {
     count: usize,
     index: HashTable<Known>,
     hasher: DefaultHashBuilder,
-    /// The newest key, with its hash: the next record often has the same.
+    /// The newest key, with its end: the next record often has the same.
     last: Option<(u64, Known)>,
 }
 
@@ -60,13 +60,17 @@ impl PartitionKeys {
     }
 
     pub(crate) fn find(&self, key: &str) -> Place {
-        let hash = self.hasher.hash_one(key.as_bytes());
         let same = |known: &Known| text(&self.bytes, *known) == key.as_bytes();
-        // The hash first: the text may have left the CPU's cache long ago.
-        let found = match &self.last {
-            Some((last, known)) if *last == hash && same(known) => Some(known),
-            _ => self.index.find(hash, same),
-        };
+        // The end first: the text may have left the CPU's cache long ago.
+        if let Some((last, known)) = &self.last
+            && *last == end_of(key)
+            && same(known)
+            && let Ok(index) = usize::try_from(known.index)
+        {
+            return Place::Known(index);
+        }
+        let hash = self.hasher.hash_one(key.as_bytes());
+        let found = self.index.find(hash, same);
         match found.and_then(|known| usize::try_from(known.index).ok()) {
             Some(index) => Place::Known(index),
             None => Place::New {
@@ -95,7 +99,7 @@ impl PartitionKeys {
             let Self { bytes, hasher, .. } = self;
             self.index
                 .insert_unique(hash, known, |known| hasher.hash_one(text(bytes, *known)));
-            self.last = Some((hash, known));
+            self.last = Some((end_of(key), known));
         }
         number
     }
@@ -113,6 +117,13 @@ impl PartitionKeys {
         debug_assert!(self.count == 0 && bytes.is_empty());
         self.bytes = bytes;
     }
+}
+
+/// Its last eight bytes; 0 for a shorter one.
+fn end_of(key: &str) -> u64 {
+    key.as_bytes()
+        .last_chunk()
+        .map_or(0, |end| u64::from_le_bytes(*end))
 }
 
 fn text(bytes: &[u8], known: Known) -> &[u8] {

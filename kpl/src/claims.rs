@@ -130,6 +130,7 @@ impl Claims {
     }
 
     /// A record's data take so many bytes.
+    #[inline]
     pub(crate) fn note_size(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         let (low, high) = self.sizes.unwrap_or((bytes, bytes));
@@ -150,6 +151,7 @@ impl Claims {
     }
 
     /// Takes a record in, and keeps it if it is to be kept; gives its position.
+    #[inline]
     pub(crate) fn take(&mut self, fresh: &Fresh, keep: Option<&Record>) -> u32 {
         self.kept.extend(keep.cloned());
         self.note_spooled(fresh.spooled);

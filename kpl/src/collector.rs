@@ -22,10 +22,6 @@ use tokio::time::Instant;
 /// by one shard.
 const SHARD_SHARE: usize = 256 * 1024;
 
-/// Where `RateLimit` says that a shard takes far more than it does in Kinesis, it has what that gives in
-/// this time: small requests in quick succession cost more than they gain.
-const SHARD_TURN: Duration = Duration::from_millis(50);
-
 /// How many queues whose first does not fit are passed over before a request goes as it is.
 const MISFITS: usize = 16;
 

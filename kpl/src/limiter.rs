@@ -22,18 +22,22 @@ pub(crate) enum Rate {
     Adaptive,
 }
 
+/// Where `RateLimit` says that a shard takes far more than it does in Kinesis, what goes at once is what that
+/// gives in this part of a second: small requests in quick succession cost more than they gain.
+const TURNS_A_SECOND: u64 = 20;
+
 impl Rate {
-    /// What it gives of one shard in a time, in bytes; what is found out counts as what a shard takes.
-    pub(crate) fn bytes_in(self, time: Duration) -> u64 {
-        let percent = match self {
+    /// In percent of what a shard takes; what is found out counts as that.
+    const fn percent(self) -> u64 {
+        match self {
             Self::Fixed(percent) => percent,
             Self::Adaptive => 100,
-        };
-        let thousandths = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        (SHARD_BYTES / 100)
-            .saturating_mul(percent)
-            .saturating_mul(thousandths)
-            / 1000
+        }
+    }
+
+    /// The bytes of one shard that go at once, if that is more than elsewhere.
+    pub(crate) fn bytes_in_a_turn(self) -> u64 {
+        (SHARD_BYTES / 100).saturating_mul(self.percent()) / TURNS_A_SECOND
     }
 }
 
@@ -46,8 +50,8 @@ pub(crate) struct Limiter {
     given: Option<Given>,
 }
 
-/// Starts full with what a shard takes in a second, the burst that the service allows; the rate refills
-/// it.
+/// Starts full with what a shard takes in a second, the burst that the service allows, or with a turn of a
+/// far higher rate; the rate refills it.
 #[derive(Debug)]
 struct Bucket {
     /// What a shard takes in a second.
@@ -113,16 +117,14 @@ impl Given {
 
 impl Bucket {
     fn new(a_second: u64, rate: Rate) -> Self {
-        let capacity = i128::from(a_second) * UNIT;
-        let percent = match rate {
-            Rate::Fixed(percent) => percent,
-            Rate::Adaptive => 100,
-        };
+        let given = i128::from(a_second) * i128::from(rate.percent()) / 100;
+        let turn = given / i128::from(TURNS_A_SECOND);
+        let capacity = i128::from(a_second).max(turn) * UNIT;
         let mut bucket = Self {
             a_second,
             capacity,
             tokens: capacity,
-            rate: (i128::from(a_second) * i128::from(percent) / 100).max(1),
+            rate: given.max(1),
         };
         if rate == Rate::Adaptive {
             bucket.set_part(Given::MOST);
@@ -244,6 +246,12 @@ mod tests {
         let mut limiter = Limiter::new(Rate::Fixed(50), now);
         assert_eq!(sent(&mut limiter, 51_200, now), 20);
         assert_eq!(sent(&mut limiter, 51_200, now + SECOND), 10);
+        let mut limiter = Limiter::new(Rate::Fixed(4_000), now);
+        assert_eq!(
+            sent(&mut limiter, 0, now),
+            2000,
+            "a turn of a far higher rate"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -117,6 +117,7 @@ pub struct BatchReceipt {
 
 impl BatchReceipt {
     /// Adds the record at `place` of the batch, which is at `position` of an aggregate.
+    #[inline]
     pub(crate) fn add(&mut self, place: usize, slot: &Arc<Slot>, position: u32) {
         self.places.push(place);
         if let Some(run) = self.runs.last_mut()

@@ -3,7 +3,7 @@
 //! A shard that was throttled is asked whether it takes something again with as little as there is: one
 //! Kinesis record at a time, a probe that was cut off what is first, until something is accepted.
 
-use super::{Item, SHARD_SHARE, SHARD_TURN};
+use super::{Item, SHARD_SHARE};
 use crate::limiter::{Limiter, Rate};
 use crate::rest::Rest;
 use std::collections::VecDeque;
@@ -65,7 +65,7 @@ impl Times {
 
 /// What so many shards may take of a request, in bytes.
 fn share_of(rate: Rate, shards: usize) -> usize {
-    let often = rate.bytes_in(SHARD_TURN);
+    let often = rate.bytes_in_a_turn();
     usize::try_from(often)
         .unwrap_or(usize::MAX)
         .max(SHARD_SHARE)
