@@ -273,6 +273,17 @@ impl Admission {
         }
     }
 
+    /// The same for a caller that first lets other tasks go on, if it is their turn. It has its place, and
+    /// where there is room its admission, before that: a flush that comes meanwhile waits for it.
+    pub(crate) async fn acquire_in_turn(&self, demand: &Demand) -> Result<u64, IntakeClosed> {
+        let mut acquire = self.acquire(demand);
+        if self.turns.take() {
+            acquire.enqueue();
+            tokio::task::yield_now().await;
+        }
+        acquire.await
+    }
+
     /// Admits at once or not at all. Gives the epoch of the records.
     pub(crate) fn try_acquire(&self, demand: &Demand) -> Result<u64, NotNow> {
         let mut state = self.state.lock();
@@ -378,6 +389,23 @@ pub(crate) struct Acquire<'a> {
     admission: &'a Admission,
     demand: Cow<'a, Demand>,
     ticket: Option<u64>,
+}
+
+impl Acquire<'_> {
+    /// Takes its place before it is polled.
+    fn enqueue(&mut self) {
+        let mut wake = Vec::new();
+        {
+            let mut state = self.admission.state.lock();
+            if state.closed || self.ticket.is_some() {
+                return;
+            }
+            let demand = self.demand.as_ref().clone();
+            self.ticket = Some(state.enqueue(demand, Waker::noop().clone()));
+            state.serve(&mut wake);
+        }
+        self.admission.tell(wake, false);
+    }
 }
 
 impl Future for Acquire<'_> {

@@ -23,7 +23,6 @@ pub(crate) async fn put_all(
     shared: &Shared,
     records: Vec<Record>,
 ) -> Result<BatchReceipt, PutAllError> {
-    shared.ledger.admission.turns.give().await;
     let prepared = shared.preparation.all(&shared.stream, records);
     let (records, originals) = prepared.map_err(|(index, problem, records)| PutAllError {
         reason: PutAllReason::Serializer {
@@ -92,7 +91,7 @@ async fn put_in_parts(
         };
         let map = shared.map.load_full();
         plan.divide(&part, &map, cost);
-        let Ok(epoch) = admission.acquire(&plan.demand).await else {
+        let Ok(epoch) = admission.acquire_in_turn(&plan.demand).await else {
             let admitted = (done > 0).then(|| Box::new(receipt));
             records.drain(..done);
             return Err(PutAllError {

@@ -102,7 +102,6 @@ impl Producer {
     /// Safe: a future dropped before it resolves has admitted nothing.
     pub async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         let shared = &self.0.shared;
-        shared.ledger.admission.turns.give().await;
         if shared.preparation.is_idle() && shared.ledger.spool.get().is_none() {
             return shared.put(record).await;
         }

@@ -117,7 +117,12 @@ impl Shared {
         record: Record,
         spooled: Option<u64>,
     ) -> Result<Receipt, PutError> {
-        let put = match self.put_now(&record, spooled) {
+        let now = if self.ledger.admission.turns.is_due() {
+            Err((NotNow::Full, self.demand_of(&record)))
+        } else {
+            self.put_now(&record, spooled)
+        };
+        let put = match now {
             Ok(receipt) => return Ok(receipt),
             Err((NotNow::Closed, _)) => Err(IntakeClosed),
             Err((NotNow::Full, demand)) => self.put_later(&record, spooled, demand).await,
@@ -125,6 +130,16 @@ impl Shared {
         put.map_err(|IntakeClosed| PutError::Closed {
             record: Box::new(record),
         })
+    }
+
+    fn demand_of(&self, record: &Record) -> Demand {
+        let charge = Charge {
+            bytes: self.cost(&record.view()),
+            records: 1,
+        };
+        let map = self.map.load();
+        let (_, lane) = map.find(record.hash_key());
+        Demand::one(lane.seat, charge)
     }
 
     /// Puts a record if there is room for it now, or says what to ask for. `spooled` is its number in
@@ -162,7 +177,7 @@ impl Shared {
         spooled: Option<u64>,
         demand: Demand,
     ) -> Result<Receipt, IntakeClosed> {
-        let epoch = self.ledger.admission.acquire(&demand).await?;
+        let epoch = self.ledger.admission.acquire_in_turn(&demand).await?;
         let Some(permit) = demand.permits(epoch).next() else {
             return Err(IntakeClosed);
         };

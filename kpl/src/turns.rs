@@ -21,29 +21,33 @@ impl Turns {
         self.0.store(since.saturating_add(bytes), Relaxed);
     }
 
-    /// Lets others go on, if it is their turn.
-    pub(crate) async fn give(&self) {
-        if self.0.load(Relaxed) >= TURN {
+    /// True when it is the others' turn.
+    pub(crate) fn is_due(&self) -> bool {
+        self.0.load(Relaxed) >= TURN
+    }
+
+    /// True once, when it is the others' turn.
+    pub(crate) fn take(&self) -> bool {
+        let due = self.is_due();
+        if due {
             self.0.store(0, Relaxed);
-            tokio::task::yield_now().await;
         }
+        due
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt;
 
     #[test]
     fn the_others_have_a_turn_each_time_that_enough_was_admitted() {
         let turns = Turns::default();
         for _ in 0..2 {
-            assert_eq!(turns.give().now_or_never(), Some(()));
             turns.admitted(TURN - 1);
-            assert_eq!(turns.give().now_or_never(), Some(()));
+            assert!(!turns.is_due() && !turns.take());
             turns.admitted(1);
-            assert_eq!(turns.give().now_or_never(), None);
+            assert!(turns.is_due() && turns.take() && !turns.take());
         }
     }
 }

@@ -64,6 +64,48 @@ fn first_come_first_served_even_if_a_later_one_would_fit() {
 }
 
 #[test]
+fn who_gives_way_to_the_senders_is_admitted_before_and_a_flush_waits_for_it() {
+    let admission = single(100, 9);
+    let demand = demand(10, 1);
+    let giving_way = || {
+        admission.turns.admitted(1 << 20);
+        let mut put = Box::pin(admission.acquire_in_turn(&demand));
+        assert!(poll(&mut put).is_pending());
+        assert_eq!(admission.outstanding(), charge(10, 1));
+        put
+    };
+    drop(giving_way());
+    assert_eq!(
+        (admission.outstanding(), admission.admitted()),
+        (charge(0, 0), 0)
+    );
+    let mut put = giving_way();
+    let flushed = admission.end_epoch();
+    let mut flush = Box::pin(admission.passed(flushed));
+    assert!(poll(&mut flush).is_pending());
+    let Poll::Ready(Ok(epoch)) = poll(&mut put) else {
+        panic!("it is admitted")
+    };
+    assert!(epoch <= flushed && poll(&mut flush).is_pending());
+    admission.release([permit(charge(10, 1), epoch)]);
+    assert!(poll(&mut flush).is_ready());
+}
+
+#[test]
+fn who_gives_way_where_there_is_no_room_waits_in_its_place() {
+    let admission = single(10, 9);
+    let held = granted(&mut admission.acquire(demand(10, 1))).unwrap();
+    admission.turns.admitted(1 << 20);
+    let demand = demand(10, 1);
+    let mut first = Box::pin(admission.acquire_in_turn(&demand));
+    let mut second = admission.acquire(&demand);
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    admission.release([permit(charge(10, 1), held)]);
+    assert!(poll(&mut second).is_pending());
+    assert!(matches!(poll(&mut first), Poll::Ready(Ok(_))));
+}
+
+#[test]
 fn a_dropped_caller_lets_the_next_one_pass_and_keeps_nothing() {
     let admission = single(100, 9);
     let held = granted(&mut admission.acquire(demand(80, 1))).unwrap();
