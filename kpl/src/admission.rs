@@ -293,6 +293,14 @@ impl Admission {
         self.admit_now(&mut state, demand).ok_or(NotNow::Full)
     }
 
+    /// The same unless it is the turn of other tasks: then nothing is admitted, as if there were no room.
+    pub(crate) fn try_acquire_in_turn(&self, demand: &Demand) -> Result<u64, NotNow> {
+        if self.turns.is_due() {
+            return Err(NotNow::Full);
+        }
+        self.try_acquire(demand)
+    }
+
     fn admit_now(&self, state: &mut State, demand: &Demand) -> Option<u64> {
         let epoch = state.admit_now(demand)?;
         self.turns.admitted(demand.total.bytes);

@@ -91,8 +91,10 @@ impl Producer {
     /// Puts a record. Resolves when the record is admitted, which is when there is room for it within
     /// `MaxBufferedBytes` and `MaxBufferedRecords`, and within the share of them that its shard may take
     /// (`MaxBufferedPerShard`): waiting here is the back-pressure. Callers are served in the order of
-    /// their coming, but those who wait for a shard at its bound do not hold up the others. The receipt resolves when the record is delivered, or
-    /// when that has failed for good.
+    /// their coming, but those who wait for a shard at its bound do not hold up the others. Now and then
+    /// (each 256 KiB) it lets the other tasks of its thread go on first, so that a loop of puts does not
+    /// keep them from being sent. The receipt resolves when the record is delivered, or when that has
+    /// failed for good.
     ///
     /// # Errors
     /// [`PutError`], which gives the record back: the producer is closed, or the record is too large or
@@ -201,7 +203,7 @@ impl Producer {
 
     /// Puts many records with one admission and one receipt: the fast way. The batch is admitted as a
     /// whole, unless it is larger than a quarter of a bound, or than what one shard may take: then it goes
-    /// in parts, in its order.
+    /// in parts, in its order. It lets other tasks go on as [`Producer::put`] does.
     ///
     /// # Errors
     /// [`PutAllError`], which gives back what was not admitted: everything, if any record is too large

@@ -1,6 +1,6 @@
 //! What a producer's handles and its engine share, and the way of an admitted record into its lane.
 
-use crate::admission::{Charge, Demand, IntakeClosed, NotNow, Permit};
+use crate::admission::{Admission, Charge, Demand, IntakeClosed, NotNow, Permit};
 use crate::batch::Desk;
 use crate::claims::{Claim, Claims, Fresh};
 use crate::error::{DeliveryError, PutError};
@@ -110,19 +110,14 @@ impl Shared {
         self.put_in_turn(record, None).await
     }
 
-    /// Puts a record as soon as there is room for it. `spooled` is its number in the spool, if there is
-    /// one.
+    /// Puts a record as soon as there is room for it, in turn with the senders. `spooled` is its number in
+    /// the spool, if there is one.
     pub(crate) async fn put_in_turn(
         &self,
         record: Record,
         spooled: Option<u64>,
     ) -> Result<Receipt, PutError> {
-        let now = if self.ledger.admission.turns.is_due() {
-            Err((NotNow::Full, self.demand_of(&record)))
-        } else {
-            self.put_now(&record, spooled)
-        };
-        let put = match now {
+        let put = match self.put_by(&record, spooled, Admission::try_acquire_in_turn) {
             Ok(receipt) => return Ok(receipt),
             Err((NotNow::Closed, _)) => Err(IntakeClosed),
             Err((NotNow::Full, demand)) => self.put_later(&record, spooled, demand).await,
@@ -132,16 +127,6 @@ impl Shared {
         })
     }
 
-    fn demand_of(&self, record: &Record) -> Demand {
-        let charge = Charge {
-            bytes: self.cost(&record.view()),
-            records: 1,
-        };
-        let map = self.map.load();
-        let (_, lane) = map.find(record.hash_key());
-        Demand::one(lane.seat, charge)
-    }
-
     /// Puts a record if there is room for it now, or says what to ask for. `spooled` is its number in
     /// the spool, if there is one.
     pub(crate) fn put_now(
@@ -149,15 +134,24 @@ impl Shared {
         record: &Record,
         spooled: Option<u64>,
     ) -> Result<Receipt, (NotNow, Demand)> {
-        let (key, view) = (record.hash_key(), record.view());
+        self.put_by(record, spooled, Admission::try_acquire)
+    }
+
+    fn put_by(
+        &self,
+        record: &Record,
+        spooled: Option<u64>,
+        admit: impl FnOnce(&Admission, &Demand) -> Result<u64, NotNow>,
+    ) -> Result<Receipt, (NotNow, Demand)> {
+        let key = record.hash_key();
         let map = self.map.load();
         let (_, lane) = map.find(key);
         let charge = Charge {
-            bytes: self.cost(&view),
+            bytes: self.cost(&record.view()),
             records: 1,
         };
         let demand = Demand::one(lane.seat, charge);
-        match self.ledger.admission.try_acquire(&demand) {
+        match admit(&self.ledger.admission, &demand) {
             Ok(epoch) => {
                 let permit = Permit {
                     charge,

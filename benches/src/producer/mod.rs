@@ -9,8 +9,8 @@
 //! is mimalloc. Beside it stands the machine's limit for the same bytes, measured right before and after each
 //! run of the producer: the hash of the keys in lanes, a copy into the aggregate and one into the body, the
 //! aggregates' MD5 in lanes, the body's SHA-256, its encryption (AES-256-GCM), on one thread and with nothing
-//! around it, neither sockets nor answers. Each figure is that of the turn whose ratio is the median. Allocations are counted in
-//! the whole process, the benchmark's own left out.
+//! around it, neither sockets nor answers. Each figure is that of the turn whose ratio is the median.
+//! Allocations are counted in the whole process, the benchmark's own left out.
 //!
 //! | Row | What is done | Target |
 //! | --- | --- | --- |

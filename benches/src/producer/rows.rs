@@ -102,10 +102,11 @@ impl Case {
         let sink = self.sink().await?;
         let mut turns = Vec::new();
         for _ in 0..TURNS * effort.turns() {
-            let before = limit::measure(self.work(), effort.run() / 8)?;
+            let mut parts = Parts::default();
+            limit::measure(self.work(), effort.run() / 8, &mut parts)?;
             let run = self.run(&sink, effort).await?;
-            let after = limit::measure(self.work(), effort.run() / 8)?;
-            turns.push((run, before.and(after)));
+            limit::measure(self.work(), effort.run() / 8, &mut parts)?;
+            turns.push((run, parts));
         }
         Measured::of(self, turns, Parts::rate)
     }
