@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::encoding::Encoding;
 use crate::endpoint::Service;
 use crate::error::Error;
+use crate::sign::Payload;
 use bytes::Bytes;
 use encode::Target;
 use runtime::RetryPolicy;
@@ -29,6 +30,14 @@ pub struct Client {
     caller: Caller,
     encoding: Encoding,
     stream_id: Option<Arc<str>>,
+}
+
+/// A `PutRecords` request whose body is written and hashed: what is left is to sign and to send it.
+#[derive(Debug)]
+pub struct PreparedPut {
+    payload: Payload,
+    /// How many entries it has.
+    count: usize,
 }
 
 impl Client {
@@ -236,13 +245,49 @@ impl Client {
         stream: &str,
         entries: &[PutRecordsEntry<'_>],
     ) -> Result<PutRecordsOutput, Error> {
-        let (encoding, count) = (self.encoding, entries.len());
-        let body = encode::put_records(encoding, self.target(stream), entries);
-        self.caller
-            .call("PutRecords", body, move |body| {
-                decode::put_records(encoding, body, count)
-            })
-            .await
+        self.put_prepared(self.prepare_put(stream, entries)).await
+    }
+
+    /// Writes the body of a `PutRecords` request, for [`Client::put_prepared`].
+    #[must_use]
+    pub fn prepare_put(&self, stream: &str, entries: &[PutRecordsEntry<'_>]) -> PreparedPut {
+        let body = encode::put_records(self.encoding, self.target(stream), entries);
+        PreparedPut {
+            payload: body.into(),
+            count: entries.len(),
+        }
+    }
+
+    /// The same of two requests: signatures need their bodies' SHA-256, and that of two together takes
+    /// less than apart where [`Client::hashes_two_together`] says so.
+    #[must_use]
+    pub fn prepare_two_puts(
+        &self,
+        stream: &str,
+        requests: [&[PutRecordsEntry<'_>]; 2],
+    ) -> [PreparedPut; 2] {
+        let encode = |entries| encode::put_records(self.encoding, self.target(stream), entries);
+        let [first, second] = Payload::two(requests.map(encode));
+        let [count, other_count] = requests.map(<[_]>::len);
+        let of = |payload, count| PreparedPut { payload, count };
+        [of(first, count), of(second, other_count)]
+    }
+
+    /// Whether this CPU has what makes [`Client::prepare_two_puts`] worth while (x86-64 with the SHA
+    /// extensions): about a third of the time for hashing is saved.
+    #[must_use]
+    pub fn hashes_two_together() -> bool {
+        crate::sha256::pairs()
+    }
+
+    /// Sends a `PutRecords` request. Success says that it was taken: each entry has its own result.
+    ///
+    /// # Errors
+    /// As [`Client::put_records`].
+    pub async fn put_prepared(&self, put: PreparedPut) -> Result<PutRecordsOutput, Error> {
+        let PreparedPut { payload, count } = put;
+        let decode = |body: &Bytes| decode::put_records(self.encoding, body, count);
+        self.caller.call("PutRecords", payload, decode).await
     }
 
     /// An iterator to read a shard with; good for five minutes.

@@ -38,6 +38,7 @@ pub mod kinesis;
 mod profile;
 mod proxy;
 mod request_body;
+mod sha256;
 mod sign;
 mod tls;
 pub mod transport;

@@ -2,6 +2,7 @@
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, Service};
+use crate::sha256;
 use crate::transport::RequestBody;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
@@ -56,10 +57,23 @@ pub(crate) struct Payload {
 impl Payload {
     pub(crate) fn new(body: RequestBody, encoding: Option<&'static str>) -> Self {
         Self {
-            hash: payload_hash(body.pieces()),
+            hash: hex(&sha256::of_one(body.pieces())),
             body,
             encoding,
         }
+    }
+
+    /// Two, hashed together.
+    pub(crate) fn two(bodies: [RequestBody; 2]) -> [Self; 2] {
+        let hashes = sha256::of_two(bodies.each_ref().map(RequestBody::pieces));
+        let [one, other] = hashes.map(|hash| hex(&hash));
+        let of = |body, hash| Self {
+            body,
+            hash,
+            encoding: None,
+        };
+        let [first, second] = bodies;
+        [of(first, one), of(second, other)]
     }
 }
 
@@ -140,7 +154,7 @@ pub(crate) fn sign(
     credentials: &Credentials,
     at: SystemTime,
 ) -> Result<(), String> {
-    let hash = payload_hash(std::slice::from_ref(request.body()));
+    let hash = hex(&sha256::of_one(std::slice::from_ref(request.body())));
     sign_hashed(request, &hash, service, region, credentials, at)
 }
 
@@ -173,13 +187,6 @@ fn sign_hashed<B>(
         .into_parts();
     instructions.apply_to_request_http1x(request);
     Ok(())
-}
-
-/// SHA-256 in hexadecimal, as the signature wants it.
-fn payload_hash(pieces: &[Bytes]) -> String {
-    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
-    pieces.iter().for_each(|piece| hash.update(piece));
-    hex(hash.finish().as_ref())
 }
 
 /// In hexadecimal, small letters.
@@ -240,20 +247,5 @@ mod tests {
             let signed = format!("SignedHeaders={signed},");
             assert!(authorization.contains(&signed), "{authorization}");
         }
-    }
-
-    #[test]
-    fn pieces_have_the_hash_of_the_whole() {
-        let whole = Bytes::from_static(b"a body of some pieces");
-        let pieces = [whole.slice(..7), whole.slice(7..7), whole.slice(7..)];
-        assert_eq!(payload_hash(&pieces), payload_hash(&[whole]));
-    }
-
-    #[test]
-    fn the_empty_payload_has_the_known_hash() {
-        assert_eq!(
-            payload_hash(&[]),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
     }
 }

@@ -19,7 +19,7 @@ use crate::refresh::Refresher;
 use crate::rest::Rest;
 use crate::routing::ANY_SHARD;
 use crate::sealed::{Sealed, expires};
-use crate::sender::{Done, send};
+use crate::sender::{Done, halves, send, send_two};
 use crate::settings::Options;
 use crate::shard_map::{LaneMaker, Place};
 use crate::shared::{Event, Shared};
@@ -55,7 +55,8 @@ pub(crate) struct Engine {
     events: UnboundedReceiver<Event>,
     deadlines: Deadlines<Arc<Lane>>,
     collector: Collector,
-    sends: JoinSet<Done>,
+    /// `None` where a request was cut off before it was sent.
+    sends: JoinSet<Option<Done>>,
     /// The endpoint's back-off: requests fail as a whole.
     rest: Rest,
     /// That of errors that only people mend, where the user wants to wait for that.
@@ -372,7 +373,9 @@ impl Engine {
                 self.send(batch, Some(case), now);
                 continue;
             }
+            let two = self.sends.len() + 2 <= room;
             match self.collector.next(now) {
+                Next::Batch(batch) if two => self.send_halves(batch, now),
                 Next::Batch(batch) => self.send(batch, None, now),
                 Next::Wait(until) => return Some(until),
                 Next::Idle => return None,
@@ -382,11 +385,23 @@ impl Engine {
 
     fn send(&mut self, batch: Vec<Sealed>, case: Option<CaseId>, now: Instant) {
         self.shared.ledger.meters.sent(&batch, now);
-        self.sends.spawn(send(
-            self.client.clone(),
-            Arc::clone(&self.shared.target),
-            batch,
-            case,
-        ));
+        let (client, stream) = (self.client.clone(), Arc::clone(&self.shared.target));
+        let send = send(client, stream, batch, case);
+        self.sends.spawn(async move { Some(send.await) });
+    }
+
+    /// Sends a batch in two requests, if that takes less.
+    fn send_halves(&mut self, batch: Vec<Sealed>, now: Instant) {
+        let halves = match halves(batch) {
+            Ok(halves) => halves,
+            Err(batch) => return self.send(batch, None, now),
+        };
+        for half in &halves {
+            self.shared.ledger.meters.sent(half, now);
+        }
+        let (client, stream) = (self.client.clone(), Arc::clone(&self.shared.target));
+        let (first, second) = send_two(client, stream, halves);
+        self.sends.spawn(async move { Some(first.await) });
+        self.sends.spawn(second);
     }
 }

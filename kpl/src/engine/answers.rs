@@ -12,20 +12,18 @@ use aws::ErrorKind;
 use aws::kinesis::{PutRecordsOutput, PutRecordsResult};
 use runtime::Attempts;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 impl Engine {
-    pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
+    pub(super) fn done(&mut self, done: Result<Option<Done>, JoinError>) {
         let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                // Its records resolved as closed when it was dropped.
-                tracing::error!(stream = %self.shared.stream, %error, "a request was cut off");
-                self.collector.all_unanswered(Instant::now());
-                return;
-            }
+            Ok(Some(done)) => done,
+            // Its records resolved as closed when it was dropped.
+            Ok(None) => return self.cut_off(&"the one that was got ready with it was"),
+            Err(error) => return self.cut_off(&error),
         };
         let took = done.ended.saturating_duration_since(done.started);
         self.shared.ledger.meters.request_took(took, done.ended);
@@ -41,6 +39,11 @@ impl Engine {
                 self.request_failed(batch, case, &error, done.started, done.ended);
             }
         }
+    }
+
+    fn cut_off(&mut self, why: &dyn Display) {
+        tracing::error!(stream = %self.shared.stream, %why, "a request was cut off");
+        self.collector.all_unanswered(Instant::now());
     }
 
     fn request_failed(

@@ -158,7 +158,7 @@ pub const SETTINGS: Registry = Registry(&[
         "CollectionMaxSize",
         (52_224, LONG_MAX),
         Some("5242880"),
-        "Bytes of data and partition keys in one PutRecords request, at the most; never above the service's limit of 10 MiB. A larger Kinesis record goes alone.",
+        "Bytes of data and partition keys in one PutRecords request, at the most; never above the service's limit of 10 MiB. A larger Kinesis record goes alone. What has 512 KiB or more leaves in two requests at once, where the CPU hashes their bodies together.",
     ),
     Setting {
         name: "Compression",
