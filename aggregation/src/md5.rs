@@ -13,7 +13,30 @@ mod x86;
 
 /// The MD5 of one input.
 pub fn md5_one(input: &[u8]) -> [u8; 16] {
+    #[cfg(target_arch = "x86_64")]
+    if input.len() <= SHORT
+        && let Some(digest) = short_alone(input)
+    {
+        return digest;
+    }
     ::md5::compute(input).0
+}
+
+/// As [`md5_one`], where the CPU has instructions by which one lane alone is quicker than the library.
+#[cfg(target_arch = "x86_64")]
+fn short_alone(input: &[u8]) -> Option<[u8; 16]> {
+    use std::arch::is_x86_feature_detected as has;
+    if !(has!("avx512f") && has!("avx512vl")) {
+        return None;
+    }
+    let mut digests = [[0; 16]];
+    // SAFETY: the features were found just now.
+    #[expect(unsafe_code, reason = "calls what needs features of the CPU")]
+    unsafe {
+        x86::short_alone_with_avx512(&[input], &mut digests);
+    }
+    let [digest] = digests;
+    Some(digest)
 }
 
 /// The MD5 of each input, in order. `out` is cleared first and then holds as many digests as there
@@ -234,6 +257,19 @@ mod tests {
             .collect()
     }
 
+    fn library(input: &[u8]) -> [u8; 16] {
+        ::md5::compute(input).0
+    }
+
+    #[test]
+    fn one_alone_equals_the_library() {
+        let text = bytes(300);
+        for length in 0..=150 {
+            let input = &text[length..2 * length];
+            assert_eq!(md5_one(input), library(input), "{length}");
+        }
+    }
+
     /// Every engine of this machine gives what the library gives: every length around a block's
     /// edges, any number of inputs, long ones beside short ones, any cut into pieces.
     #[test]
@@ -249,12 +285,12 @@ mod tests {
                     .collect();
                 out.clear();
                 engine.digests(inputs.iter().map(std::slice::from_ref), &mut out);
-                let want: Vec<[u8; 16]> = inputs.iter().map(|input| md5_one(input)).collect();
+                let want: Vec<[u8; 16]> = inputs.iter().map(|input| library(input)).collect();
                 assert_eq!(out, want, "{engine:?}, {count} inputs");
                 let inputs: Vec<&[u8]> = (0..count).map(|n| &text[n..n + (n * 7) % 56]).collect();
                 out.fill([0; 16]);
                 engine.short_digests(&inputs, &mut out);
-                let want: Vec<[u8; 16]> = inputs.iter().map(|input| md5_one(input)).collect();
+                let want: Vec<[u8; 16]> = inputs.iter().map(|input| library(input)).collect();
                 assert_eq!(out, want, "{engine:?}, {count} short inputs");
             }
             for long in [0, 1, 63, 64, 65, 4096, 4999] {
@@ -270,7 +306,7 @@ mod tests {
                 engine.digests(pieces.iter().map(<[_; 3]>::as_slice), &mut out);
                 let want: Vec<[u8; 16]> = pieces
                     .iter()
-                    .map(|pieces| md5_one(&pieces.concat()))
+                    .map(|pieces| library(&pieces.concat()))
                     .collect();
                 assert_eq!(out, want, "{engine:?}, {long} bytes in one lane");
             }

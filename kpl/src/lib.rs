@@ -51,6 +51,7 @@ mod events;
 #[cfg(test)]
 mod interleavings;
 mod lane;
+mod last_key;
 mod limiter;
 mod meters;
 pub mod metrics;

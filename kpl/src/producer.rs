@@ -1,6 +1,6 @@
 //! The handle that callers hold.
 
-use crate::admission::{Charge, NotNow};
+use crate::admission::{Charge, IntakeClosed, NotNow};
 use crate::batch;
 use crate::blocking::BlockingProducer;
 use crate::builder::ProducerBuilder;
@@ -127,11 +127,13 @@ impl Producer {
                 return Err(PutError::Spool { source, record });
             }
         };
-        let put = shared.put_in_turn(record, spooled.first()).await;
+        let put = shared.put_in_turn(&record, spooled.first()).await;
         if put.is_ok() {
             spooled.admitted(1);
         }
-        put
+        put.map_err(|IntakeClosed| PutError::Closed {
+            record: Box::new(record),
+        })
     }
 
     /// Puts a record if there is room for it now. Never waits, and needs no runtime around it. Whoever

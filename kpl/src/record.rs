@@ -1,6 +1,7 @@
 //! A record to be put, and what makes it acceptable.
 
 use crate::error::PutError;
+use crate::last_key;
 use aggregation::{
     Aggregate, HashKey, IDENTITY_TAG, IdentityWriter, RecordId, UserRecordRef, looks_like_aggregate,
 };
@@ -110,7 +111,8 @@ impl Record {
     }
 
     pub(crate) fn hash_key(&self) -> HashKey {
-        hash_key(&self.view())
+        self.explicit_hash_key
+            .unwrap_or_else(|| last_key::hash_key_of(&self.partition_key))
     }
 
     /// What is wrong with the record, if anything.

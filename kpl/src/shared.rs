@@ -103,28 +103,29 @@ impl Shared {
     }
 
     /// Puts a record that needs no preparation and no place in a spool.
+    #[inline]
     pub(crate) async fn put(&self, record: Record) -> Result<Receipt, PutError> {
         if let Some(problem) = self.problem(&record) {
             return Err(problem.refuse(record));
         }
-        self.put_in_turn(record, None).await
+        let put = self.put_in_turn(&record, None).await;
+        put.map_err(|IntakeClosed| PutError::Closed {
+            record: Box::new(record),
+        })
     }
 
     /// Puts a record as soon as there is room for it, in turn with the senders. `spooled` is its number in
     /// the spool, if there is one.
     pub(crate) async fn put_in_turn(
         &self,
-        record: Record,
+        record: &Record,
         spooled: Option<u64>,
-    ) -> Result<Receipt, PutError> {
-        let put = match self.put_by(&record, spooled, Admission::try_acquire_in_turn) {
-            Ok(receipt) => return Ok(receipt),
+    ) -> Result<Receipt, IntakeClosed> {
+        match self.put_by(record, spooled, Admission::try_acquire_in_turn) {
+            Ok(receipt) => Ok(receipt),
             Err((NotNow::Closed, _)) => Err(IntakeClosed),
-            Err((NotNow::Full, demand)) => self.put_later(&record, spooled, demand).await,
-        };
-        put.map_err(|IntakeClosed| PutError::Closed {
-            record: Box::new(record),
-        })
+            Err((NotNow::Full, demand)) => self.put_later(record, spooled, demand).await,
+        }
     }
 
     /// Puts a record if there is room for it now, or says what to ask for. `spooled` is its number in

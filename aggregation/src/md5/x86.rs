@@ -47,6 +47,13 @@ pub(super) fn short_with_avx512_twice(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
     short_digests::<Pair<Avx512>, 32>(inputs, out);
 }
 
+/// As [`short_digests`], one after the other: AVX-512 has MD5's functions and rotations as one instruction
+/// each, also for a single lane.
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn short_alone_with_avx512(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
+    short_digests::<Alone, 1>(inputs, out);
+}
+
 /// As [`short_digests`], with AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn short_with_avx2(inputs: &[&[u8]], out: &mut [[u8; 16]]) {
@@ -148,6 +155,68 @@ impl Lanes<16> for Avx512 {
             }
             words
         }
+    }
+}
+
+/// One lane. Made only by the function above that switches AVX-512VL on, so the CPU has it.
+#[derive(Clone, Copy)]
+struct Alone(__m128i);
+
+impl Lanes<1> for Alone {
+    #[inline(always)]
+    fn load(words: &[u32; 1]) -> Self {
+        Self::splat(words[0])
+    }
+
+    #[inline(always)]
+    fn store(self) -> [u32; 1] {
+        // SAFETY: the feature is there (see the type).
+        [unsafe { _mm_cvtsi128_si32(self.0) }.cast_unsigned()]
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_set1_epi32(word.cast_signed()) })
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_add_epi32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn choose(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_ternarylogic_epi32::<0xca>(self.0, then.0, otherwise.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, second: Self, third: Self) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_ternarylogic_epi32::<0x96>(self.0, second.0, third.0) })
+    }
+
+    #[inline(always)]
+    fn last(self, c: Self, d: Self) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_ternarylogic_epi32::<0x39>(self.0, c.0, d.0) })
+    }
+
+    #[inline(always)]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+        // SAFETY: the feature is there (see the type).
+        Alone(unsafe { _mm_rol_epi32::<LEFT>(self.0) })
+    }
+
+    #[inline(always)]
+    fn words(blocks: &[&[u8; 64]; 1]) -> [Self; 16] {
+        let mut words = [Self::splat(0); 16];
+        for (word, bytes) in words.iter_mut().zip(blocks[0].as_chunks().0) {
+            *word = Self::splat(u32::from_le_bytes(*bytes));
+        }
+        words
     }
 }
 

@@ -132,7 +132,7 @@ fn hash(work: Work, slice: &[Record], hashes: &mut Vec<HashKey>) {
     match (work.one_by_one, work.keys) {
         (true, _) => {
             hashes.clear();
-            hashes.extend(keys.map(HashKey::of_partition_key));
+            hashes.extend(keys.map(|key| HashKey::new(u128::from_be_bytes(md5::compute(key).0))));
         }
         (false, Keys::Distinct) => {
             let keys: Vec<&str> = keys.collect();

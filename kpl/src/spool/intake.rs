@@ -108,7 +108,7 @@ pub(crate) async fn recover(shared: Arc<Shared>, mut recovered: Recovered, _reco
             }
         };
         for (number, record) in records {
-            let put = shared.put_in_turn(record, Some(number)).await;
+            let put = shared.put_in_turn(&record, Some(number)).await;
             let Ok(receipt) = put else { return };
             receipt.forget();
             shared.ledger.meters.recovered.add(1);
