@@ -245,36 +245,35 @@ impl Plan {
         let mut left = Vec::new();
         for group in &self.groups {
             let lane = map.lane(group.lane);
-            let mut entry = lane.enter(now);
-            for at in self.places(group) {
-                let (Some(record), Some(key)) = (part.records.get(at), part.keys.get(at)) else {
-                    continue;
-                };
-                let view = record.view();
+            let records = self.places(group).filter_map(|at| {
+                let (record, key) = (part.records.get(at)?, *part.keys.get(at)?);
                 let fresh = Fresh {
-                    bytes: shared.cost(&view),
+                    bytes: shared.cost(&record.view()),
                     epoch,
                     arrival: now,
                     seat: lane.seat,
                     spooled: part.spooled.map(|first| first + at as u64),
                 };
-                let placed = match &mut entry {
-                    Entry::Open(append) => append.push(&view, *key, &fresh, shared.keep(record)),
-                    Entry::Retired => {
-                        left.push((at, record, *key, fresh));
-                        continue;
-                    }
-                    Entry::Closed => None,
-                };
-                if let Some((slot, position)) = placed {
-                    receipt.add(part.place + at, slot, position);
-                } else {
-                    let (slot, position) = shared.closed(record, &fresh);
-                    receipt.add(part.place + at, &slot, position);
+                Some((at, record, key, fresh))
+            });
+            match lane.enter(now) {
+                Entry::Open(mut append) => {
+                    let kept = shared.keep_records;
+                    let places = self.places(group).map(|at| part.place + at);
+                    let records = records.map(|(_, record, key, fresh)| (record, key, fresh));
+                    receipt.add_places(places);
+                    append.push_all(records, kept, |slot, first, count| {
+                        receipt.add_run(slot, first, count);
+                    });
+                    shared.apply(lane, append.finish());
                 }
-            }
-            if let Entry::Open(append) = entry {
-                shared.apply(lane, append.finish());
+                Entry::Retired => left.extend(records),
+                Entry::Closed => {
+                    for (at, record, _, fresh) in records {
+                        let (slot, position) = shared.closed(record, &fresh);
+                        receipt.add(part.place + at, &slot, position);
+                    }
+                }
             }
         }
         // The map has changed under way.

@@ -113,6 +113,13 @@ pub(crate) struct Fresh {
     pub(crate) spooled: Option<u64>,
 }
 
+/// Records that were admitted together with one that was just taken in, for the same shard.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct More {
+    pub(crate) records: u32,
+    pub(crate) bytes: usize,
+}
+
 impl Claims {
     pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
         Self {
@@ -174,6 +181,15 @@ impl Claims {
             }),
         }
         self.next()
+    }
+
+    /// Takes records in that follow one just taken. Not for records that are kept or spooled.
+    pub(crate) fn take_more(&mut self, more: More) {
+        if let Some(run) = &mut self.runs.last {
+            run.records += usize::try_from(more.records).unwrap_or(usize::MAX);
+            run.bytes += more.bytes;
+            self.records += more.records;
+        }
     }
 
     /// Takes a record in that was in another aggregate; gives its position.

@@ -1,7 +1,7 @@
 //! A shard's lane: the one open aggregate for a shard, which callers append to under a short lock.
 
 use crate::admission::Seat;
-use crate::claims::{Claim, Claims, Fresh};
+use crate::claims::{Claim, Claims, Fresh, More};
 use crate::deadlines::LaneKey;
 use crate::order::Turn;
 use crate::outcome::Span;
@@ -264,30 +264,6 @@ impl Lane {
 }
 
 impl State {
-    /// Appends the record to the open aggregate, with the tag that its identity needs here, unless the
-    /// aggregate would then take more than `max_size` bytes.
-    fn push_within(
-        &mut self,
-        record: &UserRecordRef<'_>,
-        id: Option<RecordId>,
-        max_size: usize,
-    ) -> bool {
-        let (Some(id), Some(filling)) = (id, &mut self.filling) else {
-            return self.aggregate.push_within(record, max_size).is_some();
-        };
-        let text = filling.identity.tag(id);
-        let tag = text
-            .as_ref()
-            .map(|text| (IDENTITY_TAG, Some(text.as_str())));
-        let tags = tag.as_slice();
-        let tagged = UserRecordRef { tags, ..*record };
-        let pushed = self.aggregate.push_within(&tagged, max_size).is_some();
-        if pushed {
-            filling.identity.wrote(id);
-        }
-        pushed
-    }
-
     fn seal(&mut self, lane: &Lane, now: Instant) -> Option<Sealed> {
         let filling = self.filling.take()?;
         let content = self.aggregate.take();
@@ -316,6 +292,51 @@ impl State {
     }
 }
 
+impl Filling {
+    fn new(lane: &Lane, key: HashKey, deadline: Instant) -> Self {
+        Self {
+            identity: IdentityWriter::default(),
+            claims: Claims::new(Arc::clone(&lane.ledger)),
+            span: Span::of(key),
+            keyless: false,
+            deadline,
+        }
+    }
+
+    /// Appends the record to the open aggregate, with the tag that its identity needs here, unless the
+    /// aggregate would then take more than `max_size` bytes. True if it was appended.
+    fn push_within(
+        &mut self,
+        aggregate: &mut Aggregate,
+        (record, key): (&UserRecordRef<'_>, HashKey),
+        id: Option<RecordId>,
+        max_size: usize,
+    ) -> bool {
+        let pushed = match id {
+            None => aggregate.push_within(record, max_size).is_some(),
+            Some(id) => {
+                let text = self.identity.tag(id);
+                let tag = text
+                    .as_ref()
+                    .map(|text| (IDENTITY_TAG, Some(text.as_str())));
+                let tags = tag.as_slice();
+                let tagged = UserRecordRef { tags, ..*record };
+                let pushed = aggregate.push_within(&tagged, max_size).is_some();
+                if pushed {
+                    self.identity.wrote(id);
+                }
+                pushed
+            }
+        };
+        if pushed {
+            self.span.add(key);
+            self.keyless |= record.partition_key.is_empty();
+            self.claims.note_size(record.data.len());
+        }
+        pushed
+    }
+}
+
 impl Append<'_> {
     /// Appends a record that was just admitted; `keep` is the same, if it is to be kept. Gives its
     /// receipt's place.
@@ -325,14 +346,59 @@ impl Append<'_> {
         key: HashKey,
         fresh: &Fresh,
         keep: Option<&Record>,
-    ) -> Option<(&Arc<Slot>, u32)> {
+    ) -> (&Arc<Slot>, u32) {
+        let (_, filling, position) = self.push_one(record, key, fresh, keep);
+        (filling.claims.slot(), position)
+    }
+
+    fn push_one(
+        &mut self,
+        record: &UserRecordRef<'_>,
+        key: HashKey,
+        fresh: &Fresh,
+        keep: Option<&Record>,
+    ) -> (&mut Aggregate, &mut Filling, u32) {
         // A flush waits for it: it must not wait the whole time for others.
         let hurried = fresh.epoch < self.lane.ledger.admission.epoch();
         let id = self.next_id();
-        let claims = self.place(record, id, key, hurried)?;
-        claims.note_size(record.data.len());
-        let position = claims.take(fresh, keep);
-        Some((claims.slot(), position))
+        let (aggregate, filling) = self.place(record, id, key, hurried);
+        let position = filling.claims.take(fresh, keep);
+        (aggregate, filling, position)
+    }
+
+    /// Appends records that were admitted together, in their order. Tells for each stretch of them that is in
+    /// one aggregate where their receipts look: the slot, the first position, and how many they are.
+    pub(crate) fn push_all<'r>(
+        &mut self,
+        mut records: impl Iterator<Item = (&'r Record, HashKey, Fresh)>,
+        kept: bool,
+        mut placed: impl FnMut(&Arc<Slot>, u32, u32),
+    ) {
+        let rules = &self.lane.rules;
+        let mut next = records.next();
+        while let Some((record, key, fresh)) = next {
+            // What has a number of its own is written down one by one.
+            let alike = !kept && fresh.spooled.is_none() && rules.incarnation.is_none();
+            let keep = kept.then_some(record);
+            let (aggregate, filling, position) = self.push_one(&record.view(), key, &fresh, keep);
+            next = records.next();
+            if !alike {
+                placed(filling.claims.slot(), position, 1);
+                continue;
+            }
+            // They hurry no more and no less than the first.
+            let mut more = More::default();
+            while let Some((record, key, fresh)) = &next
+                && aggregate.len() < rules.max_records
+                && filling.push_within(aggregate, (&record.view(), *key), None, rules.max_size)
+            {
+                more.records += 1;
+                more.bytes += fresh.bytes;
+                next = records.next();
+            }
+            filling.claims.take_more(more);
+            placed(filling.claims.slot(), position, 1 + more.records);
+        }
     }
 
     /// Appends a record of an aggregate that was taken apart.
@@ -345,10 +411,8 @@ impl Append<'_> {
         claim: Claim,
     ) {
         let id = id.filter(|_| self.lane.rules.incarnation.is_some());
-        if let Some(claims) = self.place(record, id, key, true) {
-            claims.note_size(record.data.len());
-            claims.adopt(claim);
-        }
+        let (_, filling) = self.place(record, id, key, true);
+        filling.claims.adopt(claim);
     }
 
     /// The identity of a record that was just admitted, if it gets one.
@@ -363,15 +427,15 @@ impl Append<'_> {
         })
     }
 
-    /// Appends a record's bytes. Gives the claims of its aggregate.
+    /// Appends a record's bytes. Gives the open aggregate that has them.
     fn place(
         &mut self,
         record: &UserRecordRef<'_>,
         id: Option<RecordId>,
         key: HashKey,
         hurried: bool,
-    ) -> Option<&mut Claims> {
-        let rules = &self.lane.rules;
+    ) -> (&mut Aggregate, &mut Filling) {
+        let (lane, rules) = (self.lane, &self.lane.rules);
         let deadline = if hurried {
             later(self.now, rules.hurry)
         } else {
@@ -380,36 +444,27 @@ impl Append<'_> {
                 .get_or_insert_with(|| later(self.now, rules.linger))
         };
         let state = &mut *self.state;
-        let fits = state.filling.is_some()
-            && state.aggregate.len() < rules.max_records
-            && state.push_within(record, id, rules.max_size);
-        if fits {
-            let filling = self.state.filling.as_mut()?;
-            filling.span.add(key);
-            filling.keyless |= record.partition_key.is_empty();
-            if deadline < filling.deadline {
-                filling.deadline = deadline;
-                self.effects.deadline = Some(deadline);
-            }
-            return Some(&mut filling.claims);
+        let fits = state.aggregate.len() < rules.max_records
+            && state.filling.as_mut().is_some_and(|filling| {
+                filling.push_within(&mut state.aggregate, (record, key), id, rules.max_size)
+            });
+        if !fits {
+            let full = state.seal(lane, self.now);
+            self.effects.sealed.extend(full);
+            let memory = lane.ledger.shelf.take(state.last_sizes);
+            state.aggregate.reuse(memory);
         }
-        let full = self.state.seal(self.lane, self.now);
-        self.effects.sealed.extend(full);
-        let memory = self.lane.ledger.shelf.take(self.state.last_sizes);
-        self.state.aggregate.reuse(memory);
-        let filling = Filling {
-            identity: IdentityWriter::default(),
-            claims: Claims::new(Arc::clone(&self.lane.ledger)),
-            span: Span::of(key),
-            keyless: record.partition_key.is_empty(),
-            deadline,
-        };
-        self.effects.deadline = Some(deadline);
-        self.state.filling = Some(filling);
-        // What is larger than an aggregate may be goes alone.
-        self.state.push_within(record, id, usize::MAX);
-        let filling = self.state.filling.as_mut()?;
-        Some(&mut filling.claims)
+        let open = || Filling::new(lane, key, deadline);
+        let filling = state.filling.get_or_insert_with(open);
+        if !fits {
+            self.effects.deadline = Some(deadline);
+            // What is larger than an aggregate may be goes alone.
+            filling.push_within(&mut state.aggregate, (record, key), id, usize::MAX);
+        } else if deadline < filling.deadline {
+            filling.deadline = deadline;
+            self.effects.deadline = Some(deadline);
+        }
+        (&mut state.aggregate, filling)
     }
 
     /// Frees the lane.
@@ -483,9 +538,7 @@ pub(crate) mod tests {
             seat: lane.seat,
             spooled: None,
         };
-        append
-            .push(&record, HashKey::of_partition_key(key), &fresh, None)
-            .unwrap();
+        append.push(&record, HashKey::of_partition_key(key), &fresh, None);
         append.finish()
     }
 
@@ -595,12 +648,95 @@ pub(crate) mod tests {
             seat: lane.seat,
             spooled: None,
         };
-        append.push(&record, HashKey::MIN, &fresh, None).unwrap();
+        append.push(&record, HashKey::MIN, &fresh, None);
         let soon = begin + Duration::from_millis(20);
         assert_eq!(append.finish().deadline, Some(soon));
         assert_eq!(lane.seal_due(begin, begin).unwrap_err(), Some(soon));
         assert_eq!(lane.seal_due(soon, soon).unwrap().content.record_count(), 2);
         assert_eq!(lane.seal_due(soon, soon).unwrap_err(), None);
+    }
+
+    /// Records of all sizes, some of which follow the same key, in stretches; spooled and kept ones too.
+    #[tokio::test(start_paused = true)]
+    async fn records_that_come_together_lie_as_if_they_had_come_one_by_one() {
+        let record = |n: usize| {
+            let key = format!("k{}", n / 3 * (n % 4));
+            Record::new(key, vec![7; (n * 37) % 150])
+        };
+        let records: Vec<Record> = (0..200).map(record).collect();
+        let options = Options {
+            aggregate_size: 500,
+            aggregate_count: 9,
+            ..Options::default()
+        };
+        for (kept, spooled, incarnation) in [
+            (false, false, None),
+            (true, false, None),
+            (false, true, None),
+            (false, false, Some(3)),
+        ] {
+            let run = |together: bool| {
+                let mut lane = lane(&options);
+                let mut rules = Rules::new(&options);
+                rules.incarnation = incarnation;
+                lane.rules = Arc::new(rules);
+                let now = Instant::now();
+                let (mut sealed, mut deadlines) = (Vec::new(), Vec::new());
+                let (mut slots, mut receipts): (Vec<Arc<Slot>>, _) = (Vec::new(), Vec::new());
+                let mut numbers = 0..;
+                for stretch in records.chunks(17) {
+                    let Entry::Open(mut append) = lane.enter(now) else {
+                        panic!("the lane is open")
+                    };
+                    let mut placed = |slot: &Arc<Slot>, first, count| {
+                        if !slots.last().is_some_and(|last| Arc::ptr_eq(last, slot)) {
+                            slots.push(Arc::clone(slot));
+                        }
+                        receipts.extend((first..first + count).map(|at| (slots.len(), at)));
+                    };
+                    let arrivals = stretch.iter().zip(numbers.by_ref()).map(|(record, n)| {
+                        let bytes = record.data.len() + 1;
+                        let demand = Demand::one(lane.seat, Charge { bytes, records: 1 });
+                        let fresh = Fresh {
+                            bytes,
+                            epoch: lane.ledger.admission.try_acquire(&demand).unwrap(),
+                            arrival: now,
+                            seat: lane.seat,
+                            spooled: spooled.then_some(n),
+                        };
+                        (record, record.hash_key(), fresh)
+                    });
+                    if together {
+                        append.push_all(arrivals, kept, placed);
+                    } else {
+                        for (record, key, fresh) in arrivals {
+                            let keep = kept.then_some(record);
+                            let (slot, at) = append.push(&record.view(), key, &fresh, keep);
+                            placed(slot, at, 1);
+                        }
+                    }
+                    let effects = append.finish();
+                    sealed.extend(effects.sealed);
+                    deadlines.push(effects.deadline);
+                }
+                sealed.extend(lane.seal_now(now));
+                let what = |sealed: &Sealed| {
+                    let (claims, span) = (&sealed.claims, sealed.span);
+                    let (records, sizes) = (claims.records(), claims.sizes());
+                    (sealed.content.to_bytes(), records, sizes, span, sealed.due)
+                };
+                let whats: Vec<_> = sealed.iter().map(what).collect();
+                let before = lane.ledger.admission.outstanding();
+                drop(sealed);
+                let after = lane.ledger.admission.outstanding();
+                (whats, deadlines, receipts, before, after)
+            };
+            let (one_by_one, together) = (run(false), run(true));
+            assert_eq!(one_by_one, together, "{kept} {spooled} {incarnation:?}");
+            let (whats, _, receipts, before, after) = together;
+            assert!(whats.len() > 20 && receipts.len() == records.len());
+            assert_eq!((before.records, after), (records.len(), Charge::default()));
+        }
     }
 
     #[tokio::test(start_paused = true)]

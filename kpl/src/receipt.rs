@@ -117,20 +117,29 @@ pub struct BatchReceipt {
 
 impl BatchReceipt {
     /// Adds the record at `place` of the batch, which is at `position` of an aggregate.
-    #[inline]
     pub(crate) fn add(&mut self, place: usize, slot: &Arc<Slot>, position: u32) {
         self.places.push(place);
+        self.add_run(slot, position, 1);
+    }
+
+    /// Adds the records at these places of the batch; [`Self::add_run`] says where they are, in this order.
+    pub(crate) fn add_places(&mut self, places: impl Iterator<Item = usize>) {
+        self.places.extend(places);
+    }
+
+    /// So many of the records whose places were added are in one aggregate, from the position `first` on.
+    pub(crate) fn add_run(&mut self, slot: &Arc<Slot>, first: u32, records: u32) {
         if let Some(run) = self.runs.last_mut()
             && Arc::ptr_eq(&run.slot, slot)
-            && run.first.checked_add(run.records) == Some(position)
+            && run.first.checked_add(run.records) == Some(first)
         {
-            run.records += 1;
+            run.records += records;
             return;
         }
         self.runs.push(Run {
             slot: Arc::clone(slot),
-            first: position,
-            records: 1,
+            first,
+            records,
         });
     }
 

@@ -240,11 +240,10 @@ impl Shared {
     ) -> Option<(Arc<Slot>, u32)> {
         match lane.enter(fresh.arrival) {
             Entry::Open(mut append) => {
-                let placed = append
-                    .push(&record.view(), key, fresh, self.keep(record))
-                    .map(|(slot, position)| (Arc::clone(slot), position));
+                let (slot, position) = append.push(&record.view(), key, fresh, self.keep(record));
+                let placed = (Arc::clone(slot), position);
                 self.apply(lane, append.finish());
-                Some(placed.unwrap_or_else(|| self.closed(record, fresh)))
+                Some(placed)
             }
             Entry::Retired => None,
             Entry::Closed => Some(self.closed(record, fresh)),
