@@ -18,8 +18,7 @@ const CLOSED_KEPT: usize = 1_024;
 pub(crate) struct ShardMap {
     /// By the end of their range; never empty. One for all where shards do not matter.
     lanes: Vec<Arc<Lane>>,
-    /// The ends of the lanes' ranges, side by side: looking a key up touches no lane.
-    ends: Vec<HashKey>,
+    ends: Ends,
     first: Arc<Lane>,
     /// The open shards, by the end of their range.
     open: Arc<[Open]>,
@@ -30,6 +29,58 @@ pub(crate) struct ShardMap {
     /// When the list was asked for: it may lack what happened later.
     pub(crate) asked: Instant,
     next_key: LaneKey,
+}
+
+/// The ends of the lanes' ranges, side by side: looking a key up touches no lane. Never empty.
+#[derive(Debug)]
+struct Ends {
+    ends: Vec<HashKey>,
+    /// For all keys that begin with the same bits, by these, the first lane that one of them may belong to:
+    /// streams have ranges of about the same size, so little is left to search. One more at the end.
+    first_of: Vec<u32>,
+    /// How many bits a key is shifted by to get these.
+    shift: u32,
+}
+
+impl Ends {
+    fn new(ends: Vec<HashKey>) -> Self {
+        // Twice as many beginnings as lanes: many of these lie within one lane.
+        let bits = ends.len().next_power_of_two().ilog2() + 1;
+        let shift = u128::BITS - bits;
+        let mut first = 0;
+        let beginnings = (0..1 << bits).map(|beginning: u128| {
+            let start = HashKey::new(beginning << shift);
+            let below = |end: &&HashKey| **end < start;
+            first += ends.iter().skip(first).take_while(below).count();
+            first
+        });
+        let mut first_of: Vec<usize> = beginnings.collect();
+        first_of.push(ends.len());
+        // There are not as many shards.
+        let first_of = first_of
+            .into_iter()
+            .map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        let first_of = first_of.collect();
+        Self {
+            ends,
+            first_of,
+            shift,
+        }
+    }
+
+    /// The place of the first end that is not below the key; of the last where there is none.
+    fn find(&self, key: HashKey) -> usize {
+        let beginning = usize::try_from(key.as_u128() >> self.shift).unwrap_or(usize::MAX);
+        let first = |at| {
+            self.first_of
+                .get(at)
+                .map_or(usize::MAX, |first| *first as usize)
+        };
+        let [from, to] = [beginning, beginning + 1].map(first);
+        let between = self.ends.get(from..to).unwrap_or_default();
+        let at = from + between.partition_point(|end| *end < key);
+        at.min(self.ends.len() - 1)
+    }
 }
 
 /// Ranges by shard.
@@ -169,7 +220,7 @@ impl ShardMap {
             shards.map(|open| lane(&open.shard, open.range)).collect()
         };
         let first = Arc::clone(lanes.first().ok_or(BadList::Empty)?);
-        let ends = lanes.iter().map(|lane| lane.range.end()).collect();
+        let ends = Ends::new(lanes.iter().map(|lane| lane.range.end()).collect());
         Ok(Self {
             lanes,
             ends,
@@ -196,8 +247,7 @@ impl ShardMap {
     /// original's: a hole belongs to the shard behind it, what is beyond the last to the last; where a
     /// record really was stored is checked afterwards.
     pub(crate) fn find(&self, key: HashKey) -> (usize, &Arc<Lane>) {
-        let at = self.ends.partition_point(|end| *end < key);
-        let at = at.min(self.lanes.len() - 1);
+        let at = self.ends.find(key);
         (at, self.lanes.get(at).unwrap_or(&self.first))
     }
 
@@ -299,6 +349,7 @@ pub(crate) mod tests {
     use crate::lane::tests::ledger;
     use crate::settings::Options;
     use aws::kinesis::{HashKeyRange, Shard};
+    use runtime::Chance;
 
     pub(crate) fn shard(n: u32, start: u128, end: u128) -> Shard {
         Shard {
@@ -338,6 +389,34 @@ pub(crate) mod tests {
         ];
         for (key, n) in table {
             assert_eq!(found(&map, key), format!("shardId-{n:012}"), "{key}");
+        }
+    }
+
+    /// Even ranges, and ranges of all sizes, some of which end short of the last key.
+    #[test]
+    fn a_key_is_found_where_a_search_through_all_finds_it() {
+        let chance = Chance::seeded(5);
+        let any = || u128::from(chance.below(u64::MAX)) << 64 | u128::from(chance.below(u64::MAX));
+        for lanes in (1..=40).chain([1_000]) {
+            let even = u128::MAX / lanes;
+            for skew in [0, 1, 40, 127] {
+                let mut ends: Vec<HashKey> = match skew {
+                    0 => (1..=lanes).map(|n| HashKey::new(n * even)).collect(),
+                    _ => (0..lanes).map(|_| HashKey::new(any() >> skew)).collect(),
+                };
+                ends.sort();
+                let near = |end: &HashKey| {
+                    let end = end.as_u128();
+                    [end.saturating_sub(1), end, end.saturating_add(1)]
+                };
+                let keys: Vec<u128> = ends.iter().flat_map(near).chain([0, u128::MAX]).collect();
+                let found = Ends::new(ends.clone());
+                for key in keys.into_iter().chain((0..100).map(|_| any())) {
+                    let key = HashKey::new(key);
+                    let want = ends.partition_point(|end| *end < key).min(ends.len() - 1);
+                    assert_eq!(found.find(key), want, "{lanes} {skew} {key}");
+                }
+            }
         }
     }
 
