@@ -1,6 +1,6 @@
 //! The compression of SHA-256 by the instructions that x86-64 has for it, of several inputs side by side.
 
-use super::Block;
+use super::input::Block;
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi64x, _mm_setr_epi32,
     _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
