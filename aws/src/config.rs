@@ -1,6 +1,7 @@
 //! Where, as whom, through what, and how long.
 
 mod builder;
+mod common;
 
 pub use builder::ConfigBuilder;
 
@@ -13,7 +14,9 @@ use crate::proxy::BadProxy;
 use crate::sign::Skew;
 use crate::tls::CaFileError;
 use crate::transport::{Transport, TransportError};
+use common::Common;
 use runtime::{Chance, RetryPolicy, WallClock};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ pub struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) skew: Skew,
+    common: Common,
 }
 
 /// How long to wait.
@@ -176,6 +180,13 @@ impl Config {
     #[must_use]
     pub fn clock(&self) -> Arc<dyn WallClock> {
         Arc::clone(&self.clock)
+    }
+
+    /// The value of this type that all clones of this configuration share, made when it is asked for first:
+    /// for libraries that have something to share within a process, without a global.
+    #[must_use]
+    pub fn common<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        self.common.get()
     }
 
     /// The randomness that delays are jittered by.

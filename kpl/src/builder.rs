@@ -135,6 +135,7 @@ impl ProducerBuilder {
         let mut strategist = Strategist::new(
             once.clone(),
             Arc::clone(&target),
+            config.common(),
             chance.fork(),
             options.strategy_interval,
         );

@@ -5,7 +5,9 @@ use crate::routing::{Strategy, record_limit};
 use aws::ErrorKind;
 use aws::kinesis::{Client, StreamSummary};
 use futures::future::{self, BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use runtime::{Backoff, Chance, RetryPolicy};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,9 +60,59 @@ pub(crate) struct Answered {
     pub(crate) answer: Answer,
 }
 
+/// Streams whose latest answers are kept for other producers.
+const MOST_KEPT: usize = 1_024;
+
+/// What the producers of one configuration were told, the latest of each stream: when one asks again, the
+/// others need not.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<HashMap<Arc<str>, Latest>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    asked: Instant,
+    strategy: Strategy,
+    record_limit: usize,
+}
+
+impl Told {
+    fn note(&self, stream: &Arc<str>, answered: &Answered) {
+        let Answer::Known {
+            strategy,
+            record_limit,
+        } = answered.answer
+        else {
+            return;
+        };
+        let mut streams = self.0.lock();
+        if streams.len() >= MOST_KEPT && !streams.contains_key(stream) {
+            streams.clear();
+        }
+        let latest = Latest {
+            asked: answered.asked,
+            strategy,
+            record_limit,
+        };
+        streams.insert(Arc::clone(stream), latest);
+    }
+
+    /// The latest answer, if it was asked for after `since`.
+    fn after(&self, since: Instant, stream: &str) -> Option<Answered> {
+        let latest = *self.0.lock().get(stream)?;
+        let answer = Answer::Known {
+            strategy: latest.strategy,
+            record_limit: latest.record_limit,
+        };
+        let asked = latest.asked;
+        (asked > since).then_some(Answered { asked, answer })
+    }
+}
+
 pub(crate) struct Strategist {
     client: Client,
     stream: Arc<str>,
+    /// What others of the same configuration were told, and what this was.
+    told: Arc<Told>,
     chance: Chance,
     interval: Duration,
     running: Option<BoxFuture<'static, Answered>>,
@@ -78,12 +130,14 @@ impl Strategist {
     pub(crate) fn new(
         client: Client,
         stream: Arc<str>,
+        told: Arc<Told>,
         chance: Chance,
         interval: Duration,
     ) -> Self {
         Self {
             client,
             stream,
+            told,
             chance,
             interval,
             running: None,
@@ -102,11 +156,14 @@ impl Strategist {
         }
         self.next = None;
         let (client, stream) = (self.client.clone(), Arc::clone(&self.stream));
+        let told = Arc::clone(&self.told);
         let call = async move {
             let asked = Instant::now();
             let result = client.describe_stream_summary(&stream).await;
             let answer = Answer::of(result);
-            Answered { asked, answer }
+            let answered = Answered { asked, answer };
+            told.note(&stream, &answered);
+            answered
         };
         self.running = Some(call.boxed());
     }
@@ -141,10 +198,18 @@ impl Strategist {
         self.next
     }
 
-    /// Asks if it is time to.
+    /// Asks if it is time to, unless another producer was told since half of the interval.
     pub(crate) fn ask_if_due(&mut self, now: Instant) {
-        if self.next.is_some_and(|next| next <= now) {
-            self.ask();
+        if self.next.is_none_or(|next| next > now) || self.running.is_some() {
+            return;
+        }
+        let since = now.checked_sub(self.interval / 2);
+        match since.and_then(|since| self.told.after(since, &self.stream)) {
+            Some(answered) => {
+                self.next = None;
+                self.answer_again(answered);
+            }
+            None => self.ask(),
         }
     }
 
@@ -161,8 +226,9 @@ impl Strategist {
     }
 
     /// Plans the next call after an answer. `held`: records wait for it.
-    pub(crate) fn plan(&mut self, answer: &Answer, held: bool, now: Instant) {
-        let delay = match answer {
+    pub(crate) fn plan(&mut self, answered: &Answered, held: bool, now: Instant) {
+        let mut from = now;
+        let delay = match &answered.answer {
             Answer::Known { .. } | Answer::Strange(_) => {
                 self.failures = 0;
                 self.hasty = None;
@@ -171,6 +237,8 @@ impl Strategist {
                 if self.doubt_from.is_some_and(quiet) {
                     self.doubts = None;
                 }
+                // Perhaps another producer asked, some time ago.
+                from = answered.asked;
                 self.jittered(self.interval)
             }
             Answer::Failed(_) if held => {
@@ -185,7 +253,7 @@ impl Strategist {
                 self.jittered(delay.unwrap_or(self.interval))
             }
         };
-        self.next = now.checked_add(delay);
+        self.next = from.checked_add(delay);
     }
 
     /// 90 to 110 percent: processes that started together do not ask together.

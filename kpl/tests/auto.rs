@@ -215,6 +215,48 @@ async fn it_is_asked_again_each_interval_with_jitter_and_not_while_nothing_is_pu
     assert!(begin.elapsed() > Duration::from_secs(14_400));
 }
 
+/// Ten producers of a configuration ask as often as one does; a switch is known to all of them in time.
+#[tokio::test(start_paused = true)]
+async fn producers_of_one_configuration_tell_each_other_what_they_were_told() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for shared in [true, false] {
+        let local = stream(BY_KEY).await;
+        let common = config(&local);
+        let mut producers = Vec::new();
+        for seed in 1..=10 {
+            let config = if shared {
+                common.clone()
+            } else {
+                config(&local)
+            };
+            let builder = Producer::builder("orders").aws(config);
+            producers.push(built(builder.chance(runtime::Chance::seeded(seed))).await);
+        }
+        let begin = Instant::now();
+        while begin.elapsed() < HOUR {
+            sleep(Duration::from_secs(20)).await;
+            for producer in &producers {
+                put_one(producer).await;
+            }
+        }
+        // Every five minutes, give or take 10 %, after each one's first.
+        let asked = calls(&local, DESCRIBE) - 10;
+        let expected = if shared { 10..=14 } else { 100..=140 };
+        assert!(expected.contains(&asked), "{asked} calls, {shared}");
+
+        switch(&local, AUTO).await;
+        sleep(Duration::from_secs(351)).await;
+        for producer in &producers {
+            put_one(producer).await;
+        }
+        sleep(ms(200)).await;
+        for producer in &producers {
+            let put = producer.put(Record::without_key("x")).await;
+            assert!(put.unwrap().await.is_ok(), "{shared}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_provisioned_stream_goes_by_keys_and_costs_one_call_an_interval() {
     let local = orders(Limits::Off, 4);

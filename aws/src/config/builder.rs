@@ -361,6 +361,7 @@ impl ConfigBuilder {
             timeouts: self.timeouts,
             retry: self.retry,
             skew,
+            common: super::common::Common::default(),
         })
     }
 

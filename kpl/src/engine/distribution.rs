@@ -116,9 +116,10 @@ impl Engine {
     }
 
     pub(super) fn strategy_answered(&mut self, answered: Answered, now: Instant) {
-        let Answered { asked, answer } = answered;
         let routing = self.shared.map.load().routing;
-        self.strategist.plan(&answer, routing == Routing::Held, now);
+        self.strategist
+            .plan(&answered, routing == Routing::Held, now);
+        let Answered { asked, answer } = answered;
         let stream = Arc::clone(&self.shared.stream);
         let contradicted_since = self.distribution.contradicted.is_some_and(|at| at > asked);
         match answer {

@@ -187,7 +187,7 @@ pub const SETTINGS: Registry = Registry(&[
         "DescribeStreamSummaryIntervalMs",
         (1, LONG_MAX),
         "300000",
-        "How often the stream's record distribution strategy and record limit are asked for while records are put, with 10 percent of jitter. Needs the permission kinesis:DescribeStreamSummary.",
+        "How often the stream's record distribution strategy and record limit are asked for while records are put, with 10 percent of jitter. Producers built from clones of one `aws::Config` ask once for all. Needs the permission kinesis:DescribeStreamSummary.",
     ),
     switch(
         "FailIfThrottled",
