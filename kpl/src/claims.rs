@@ -525,7 +525,7 @@ mod tests {
         let c = second.take(&fresh(&ledger, 1), record("c").as_ref());
         let c = Receipt::new(Arc::clone(second.slot()), c);
         second.adopt(apart.next().unwrap());
-        second.settle(&DeliveryError::expired(attempts(&[None])).into());
+        second.settle(&DeliveryError::expired(attempts(&[None]), false).into());
         apart
             .next()
             .unwrap()

@@ -273,6 +273,12 @@ impl<T: Item> Collector<T> {
         }
     }
 
+    /// True while the shard takes nothing, because it is throttled.
+    pub(crate) fn is_throttled(&self, shard: &str) -> bool {
+        let queue = self.names.get(shard).and_then(|id| self.queues.get(id));
+        queue.is_some_and(|queue| queue.probes().is_some())
+    }
+
     /// Whether the shard takes what was sent at `started` is not known, and will not be.
     pub(crate) fn unanswered(&mut self, shard: &str, started: Instant, now: Instant) {
         let Some(id) = self.names.get(shard).copied() else {

@@ -301,6 +301,7 @@ impl Engine {
             self.part_in_order(sealed, now);
             return;
         }
+        let throttled = self.collector.is_throttled(&sealed.shard);
         let attempts = Arc::new(sealed.attempts);
         let costs = sealed
             .content
@@ -311,7 +312,7 @@ impl Engine {
         for (record, claim) in sealed.content.records().zip(claims) {
             let id = identity.next(record.tags.iter().copied());
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
-                let error = DeliveryError::expired(Arc::default());
+                let error = DeliveryError::expired(Arc::default(), throttled);
                 claim.settle(&Verdict::failed_at(&sealed.shard, error));
             } else {
                 let untagged = UserRecordRef {
@@ -329,13 +330,13 @@ impl Engine {
         expired.extend(self.suspects.take_expired(ttl, now));
         for sealed in expired {
             if sealed.is_expired(ttl, now) {
-                self.fail(sealed, DeliveryError::expired);
+                self.fail_expired(sealed);
             } else {
                 self.take_apart(sealed, now);
             }
         }
         for sealed in self.order.take_expired(now) {
-            self.fail(sealed, DeliveryError::expired);
+            self.fail_expired(sealed);
         }
         self.expire_waiting(now);
         if self.misplaced.is_empty() {
@@ -348,8 +349,15 @@ impl Engine {
         let gone: Vec<Misplaced> = gone;
         for misplaced in gone {
             let sealed = self.wrong_shard(misplaced);
-            self.fail(sealed, DeliveryError::expired);
+            self.fail_expired(sealed);
         }
+    }
+
+    fn fail_expired(&mut self, sealed: Sealed) {
+        let throttled = self.collector.is_throttled(&sealed.shard);
+        self.fail(sealed, |attempts| {
+            DeliveryError::expired(attempts, throttled)
+        });
     }
 
     /// Sends what may be sent. Says when there will be more, if time alone decides.

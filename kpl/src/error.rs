@@ -277,11 +277,14 @@ pub enum DeliveryError {
     /// Its time to live (`RecordTtl`) passed. The last attempt says what kept it; without attempts, it
     /// was never its turn (rate limit, back-off, endpoint away). Where an attempt's answer was lost, it
     /// may have been stored all the same.
-    #[error("expired after {} attempts{}", .attempts.count(), last(.attempts))]
+    #[error("expired after {} attempts{}{}", .attempts.count(), last(.attempts), throttle(*.behind_throttle))]
     #[non_exhaustive]
     Expired {
         /// What was tried.
         attempts: Arc<Attempts>,
+        /// Its shard refused everything as throttled then. Such a shard is asked with little; what waits
+        /// behind that has no attempt that would say so.
+        behind_throttle: bool,
         /// The record, if it was to be kept.
         record: Option<Box<Record>>,
     },
@@ -396,7 +399,9 @@ impl DeliveryError {
 
     pub(crate) const fn parts_mut(&mut self) -> (&mut Arc<Attempts>, &mut Option<Box<Record>>) {
         match self {
-            Self::Expired { attempts, record }
+            Self::Expired {
+                attempts, record, ..
+            }
             | Self::Throttled { attempts, record }
             | Self::NoPartitionKey { attempts, record }
             | Self::Rejected {
@@ -412,9 +417,10 @@ impl DeliveryError {
         }
     }
 
-    pub(crate) const fn expired(attempts: Arc<Attempts>) -> Self {
+    pub(crate) const fn expired(attempts: Arc<Attempts>, behind_throttle: bool) -> Self {
         Self::Expired {
             attempts,
+            behind_throttle,
             record: None,
         }
     }
@@ -446,6 +452,14 @@ impl DeliveryError {
             attempts: Arc::default(),
             record: record.map(Box::new),
         }
+    }
+}
+
+const fn throttle(behind: bool) -> &'static str {
+    if behind {
+        "; its shard was throttled"
+    } else {
+        ""
     }
 }
 

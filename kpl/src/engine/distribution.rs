@@ -111,7 +111,7 @@ impl Engine {
         let expired = waiting.extract_if(.., |sealed| sealed.is_expired(ttl, now));
         let expired: Vec<Sealed> = expired.collect();
         for sealed in expired {
-            self.fail(sealed, DeliveryError::expired);
+            self.fail_expired(sealed);
         }
     }
 

@@ -56,7 +56,8 @@ impl Engine {
             let id = id.filter(|_| identified);
             let record = record.as_user_record();
             if expires(claim.arrival(), self.options.ttl).is_some_and(|at| at <= now) {
-                let error = DeliveryError::expired(Arc::default());
+                let throttled = self.collector.is_throttled(&sealed.shard);
+                let error = DeliveryError::expired(Arc::default(), throttled);
                 claim.settle(&Verdict::failed_at(&sealed.shard, error));
                 continue;
             }
