@@ -85,6 +85,10 @@ impl Told {
             return;
         };
         let mut streams = self.0.lock();
+        let newer = |latest: &Latest| latest.asked > answered.asked;
+        if streams.get(stream).is_some_and(newer) {
+            return;
+        }
         if streams.len() >= MOST_KEPT && !streams.contains_key(stream) {
             streams.clear();
         }
@@ -253,7 +257,8 @@ impl Strategist {
                 self.jittered(delay.unwrap_or(self.interval))
             }
         };
-        self.next = from.checked_add(delay);
+        // A call that took longer than the interval is not followed by another at once.
+        self.next = from.checked_add(delay).max(now.checked_add(delay / 4));
     }
 
     /// 90 to 110 percent: processes that started together do not ask together.
@@ -262,5 +267,30 @@ impl Strategist {
         let nanos = u64::try_from(tenth.as_nanos()).unwrap_or(u64::MAX / 4);
         let spread = self.chance.below(nanos.saturating_mul(2).saturating_add(1));
         (delay - tenth).saturating_add(Duration::from_nanos(spread))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_late_does_not_hide_a_newer_one() {
+        let (told, stream) = (Told::default(), Arc::from("orders"));
+        let (before, early) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let late = early + Duration::from_secs(1);
+        let note = |asked, strategy| {
+            let record_limit = 1;
+            let answer = Answer::Known {
+                strategy,
+                record_limit,
+            };
+            told.note(&stream, &Answered { asked, answer });
+        };
+        note(late, Strategy::Auto);
+        note(early, Strategy::UserPartitionKey);
+        let latest = told.after(before, &stream).unwrap();
+        assert_eq!(latest.asked, late);
+        assert!(told.after(late, &stream).is_none());
     }
 }
